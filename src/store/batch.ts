@@ -1,0 +1,65 @@
+export interface BatchOptions<Item, Result> {
+  /** Writes one batch; resolves to one result an item, in the same order. */
+  run: (items: Item[]) => Promise<Result[]>;
+  /** Items in one statement at most. */
+  maxItems: number;
+  /** Statements in flight at most. */
+  maxInFlight: number;
+  /** After a failed batch of several: true = send its items one by one, so that a bad one fails alone. */
+  isItemRefused?: (error: unknown) => boolean;
+}
+
+/**
+ * Group commit: an item is sent at once while a statement is free, and what queues up behind the
+ * statements in flight goes together in the next. Waiting to fill a batch made both latency and
+ * throughput worse, so nothing ever waits on a timer.
+ *
+ * @example
+ * const enqueue = createBatcher({ run: (tasks) => database.run((sql) => enqueueTasks(sql, tasks)), maxItems: 24, maxInFlight: 3 });
+ * const result = await enqueue(task);
+ */
+export function createBatcher<Item, Result>(
+  options: BatchOptions<Item, Result>,
+): (item: Item) => Promise<Result> {
+  const waiting: Waiting<Item, Result>[] = [];
+  let inFlight = 0;
+
+  function next(): void {
+    while (inFlight < options.maxInFlight && waiting.length > 0) {
+      inFlight += 1;
+      const batch = waiting.splice(0, options.maxItems);
+      void send(options, batch).finally(() => {
+        inFlight -= 1;
+        next();
+      });
+    }
+  }
+
+  return (item) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ item, resolve, reject });
+      next();
+    });
+}
+
+interface Waiting<Item, Result> {
+  item: Item;
+  resolve: (result: Result) => void;
+  reject: (error: unknown) => void;
+}
+
+async function send<Item, Result>(
+  options: BatchOptions<Item, Result>,
+  batch: Waiting<Item, Result>[],
+): Promise<void> {
+  try {
+    const results = await options.run(batch.map((entry) => entry.item));
+    for (const [index, entry] of batch.entries()) entry.resolve(results[index]!);
+  } catch (error) {
+    if (batch.length > 1 && options.isItemRefused?.(error)) {
+      for (const entry of batch) await send(options, [entry]);
+      return;
+    }
+    for (const entry of batch) entry.reject(error);
+  }
+}

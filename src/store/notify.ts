@@ -1,0 +1,103 @@
+import type { WakeUp } from '../model.ts';
+import { connect, type Database, type Sql } from './database.ts';
+
+const CHANNEL = 'errand_wake';
+/** Postgres takes payloads below 8,000 bytes; more news than fits is told as "look at everything". */
+const MAX_PAYLOAD_BYTES = 7_900;
+const EVERYTHING = '*';
+
+/**
+ * Tells dispatchers in other processes what was enqueued. Call it after the commit and do not wait for
+ * it: what piles up behind a notification under way goes together in the next. It is a statement of its
+ * own, for a NOTIFY inside the enqueue takes an instance-wide lock at its commit, and does not wait for
+ * the disk, for nothing depends on it.
+ */
+export function createNotifier(database: Database): (wakeUps: readonly WakeUp[]) => void {
+  const waiting = new Map<string, WakeUp>();
+  let isSending = false;
+
+  async function send(): Promise<void> {
+    isSending = true;
+    while (waiting.size > 0) {
+      const payload = encode([...waiting.values()]);
+      waiting.clear();
+      // A notification that fails is made good by the next look of whoever owns the shard.
+      await database.run((sql) => notify(sql, payload)).catch(() => undefined);
+    }
+    isSending = false;
+  }
+
+  return (wakeUps) => {
+    for (const wakeUp of wakeUps) keepFirst(waiting, wakeUp);
+    if (!isSending && waiting.size > 0) void send();
+  };
+}
+
+/**
+ * Listens for notifications of other processes, on a connection of its own. `onGap` is called when
+ * the connection is made again: what was told in between is lost, so look at everything.
+ */
+export async function listenForWakeUps(
+  url: string,
+  handlers: { onWakeUps: (wakeUps: WakeUp[]) => void; onGap: () => void },
+): Promise<{ close(): Promise<void> }> {
+  const sql = connect({ url, connections: 1, name: 'errand listen' });
+  await sql.listen(
+    CHANNEL,
+    (payload) => {
+      const wakeUps = decode(payload);
+      if (wakeUps === null) handlers.onGap();
+      else handlers.onWakeUps(wakeUps);
+    },
+    handlers.onGap,
+  );
+  return { close: () => sql.end({ timeout: 1 }) };
+}
+
+async function notify(sql: Sql, payload: string): Promise<void> {
+  await sql`
+    select set_config('synchronous_commit', 'off', true), pg_notify(${CHANNEL}, ${payload})
+  `;
+}
+
+/** Of several tasks of one (queue, rank) only the lowest place, and the earliest due time, matter. */
+function keepFirst(waiting: Map<string, WakeUp>, wakeUp: WakeUp): void {
+  const key = `${wakeUp.queue}:${wakeUp.rank}:${wakeUp.seq === null}`;
+  const known = waiting.get(key);
+  const isFirst =
+    known === undefined ||
+    (wakeUp.seq === null || known.seq === null
+      ? wakeUp.dueInSeconds < known.dueInSeconds
+      : BigInt(wakeUp.seq) < BigInt(known.seq));
+  if (isFirst) waiting.set(key, wakeUp);
+}
+
+function encode(wakeUps: WakeUp[]): string {
+  const text = JSON.stringify(
+    wakeUps.map(({ shard, queue, rank, seq, dueInSeconds }) => [
+      shard,
+      queue,
+      rank,
+      seq,
+      Math.round(dueInSeconds * 1000) / 1000,
+    ]),
+  );
+  return text.length <= MAX_PAYLOAD_BYTES ? text : EVERYTHING;
+}
+
+/** Null for "look at everything", which is also the answer to what another version may send. */
+function decode(payload: string): WakeUp[] | null {
+  if (payload === EVERYTHING) return null;
+  try {
+    const rows = JSON.parse(payload) as [number, number, number, string | null, number][];
+    return rows.map(([shard, queue, rank, seq, dueInSeconds]) => ({
+      shard,
+      queue,
+      rank,
+      seq,
+      dueInSeconds,
+    }));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,67 @@
+import type { QueueRecord } from '../model.ts';
+import type { Sql } from './database.ts';
+
+/** Counts stop here, so that looking at a queue costs the same however long it is. */
+export const MAX_COUNTED = 10_000;
+
+export interface QueueCounts {
+  /** At most MAX_COUNTED. */
+  ready: number;
+  /** Those among the next MAX_COUNTED of the queue's shard. */
+  scheduled: number;
+  leased: number;
+  oldestReadyAt: Date | null;
+}
+
+/**
+ * Approximate counts of a queue's live tasks; what a purge has passed is left out.
+ *
+ * Index: primary key of `ready` (shard, queue, …), and a walk over it that looks at the first row of
+ * each rank for the oldest. `scheduled` and `lease` have no index by queue (it would cost every retry),
+ * so only the earliest of the shard are looked at: exact for a queue that has its shard for itself,
+ * too low for one behind another's long schedule. No locks.
+ */
+export async function queueStats(
+  sql: Sql,
+  queue: Pick<QueueRecord, 'id' | 'shard'>,
+): Promise<QueueCounts> {
+  const { id, shard } = queue;
+  const [row] = await sql<
+    { ready: number; scheduled: number; leased: number; oldest: Date | null }[]
+  >`
+    with recursive floor as materialized (
+      select coalesce(purged_before, '00000000-0000-0000-0000-000000000000') as id
+      from errand.queue where id = ${id}
+    ),
+    head as (
+      (select rank, due_at from errand.ready, floor
+        where shard = ${shard} and queue = ${id} and task >= floor.id
+        order by rank, seq limit 1)
+      union all
+      select n.rank, n.due_at from head h
+      cross join lateral (
+        select r.rank, r.due_at from errand.ready r, floor
+        where r.shard = ${shard} and r.queue = ${id} and r.rank > h.rank and r.task >= floor.id
+        order by r.rank, r.seq limit 1
+      ) n
+    )
+    select
+      (select count(*) filter (where task >= floor.id) from (
+        select task from errand.ready
+        where shard = ${shard} and queue = ${id} limit ${MAX_COUNTED}) r)::integer as ready,
+      (select count(*) filter (where queue = ${id} and task >= floor.id) from (
+        select queue, task from errand.scheduled
+        where shard = ${shard} order by due_at limit ${MAX_COUNTED}) s)::integer as scheduled,
+      (select count(*) filter (where queue = ${id}) from (
+        select queue from errand.lease
+        where shard = ${shard} limit ${MAX_COUNTED}) l)::integer as leased,
+      (select min(due_at) from head) as oldest
+    from floor
+  `;
+  return {
+    ready: row?.ready ?? 0,
+    scheduled: row?.scheduled ?? 0,
+    leased: row?.leased ?? 0,
+    oldestReadyAt: row?.oldest ?? null,
+  };
+}

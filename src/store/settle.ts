@@ -1,0 +1,192 @@
+import type { Decision, Settlement, WakeUp } from '../model.ts';
+import { columnsOf } from './array.ts';
+import type { Sql } from './database.ts';
+
+export interface Settled {
+  /** Lease ids that were still valid: what is missing here had lost its lease, and changed nothing. */
+  leaseIds: Set<string>;
+  /** What became ready or scheduled: retries and next steps. */
+  wakeUps: WakeUp[];
+}
+
+interface SettledRow {
+  lease_id: string;
+  queue: number;
+  rank: number;
+  seq: string | null;
+  due_in: number | null;
+}
+
+/**
+ * Writes what was decided for a batch of attempts of one shard, in one statement: the lease goes, the
+ * attempt is logged, and the task comes to lie in `finished`, in `scheduled` for its retry, or with its
+ * next step in `ready` or `scheduled`.
+ *
+ * The fence is (task, lease id), by the primary key of `lease`: a settlement whose lease is gone finds
+ * no row, and everything else hangs on the row that was deleted. A cancel that came meanwhile is read
+ * from that same row as it was last committed, so that neither can miss the other; a retry of a task
+ * that a purge has passed ends as cancelled. Safe to repeat: a second call finds nothing to do.
+ */
+export async function settleTasks(
+  sql: Sql,
+  shard: number,
+  settlements: readonly Settlement[],
+): Promise<Settled> {
+  const rows = await sql<SettledRow[]>`
+    with done as materialized (${decided(sql, settlements)}),
+    gone as (
+      delete from errand.lease l using done d
+      where l.shard = ${shard} and l.task = d.task and l.lease_id = d.lease_id
+      returning l.*
+    ),
+    verdict as materialized (
+      select g.task, g.lease_id, g.queue, g.rank, g.step, g.attempt, g.dispatcher, g.started_at,
+        coalesce(g.first_attempt_at, g.started_at) as first_attempt_at,
+        d.outcome, d.status, d.error, d.duration_ms, d.output, d.output_type, d.output_name,
+        d.is_truncated, d.progress, d.next_body, d.next_url, d.drops_authorization, d.name,
+        d.retention, d.name_retention,
+        case when g.cancel_requested_at is not null or is_purged then 'cancel' else d.kind end as kind,
+        case when g.cancel_requested_at is not null then 'cancelled while it was dispatched'
+          when is_purged then 'purged with its queue' else d.reason end as reason,
+        now() + make_interval(secs => d.delay) as due_at
+      from gone g join done d on d.task = g.task
+      join errand.queue q on q.id = g.queue
+      cross join lateral (
+        select d.kind in ('retry', 'continue') and coalesce(g.task < q.purged_before, false) as is_purged
+      ) p
+    ),
+    logged as (
+      insert into errand.attempt (shard, task, lease_id, step, attempt, dispatcher, outcome, settlement,
+        status, error, started_at, finished_at, duration_ms, retry_at)
+      select ${shard}, task, lease_id, step, attempt, dispatcher, outcome::errand.outcome,
+        kind::errand.settlement, status, error, started_at, now(), duration_ms,
+        case when kind = 'retry' then due_at end
+      from verdict where outcome is not null
+    ),
+    finished as (
+      insert into errand.finished (shard, task, queue, state, step, attempt, started_at, finished_at,
+        last_status, reason, output, output_type, output_name, is_output_truncated, progress,
+        retained_until)
+      select ${shard}, task, queue,
+        case kind when 'succeed' then 'succeeded' when 'fail' then 'failed' else 'cancelled'
+          end::errand.final_state,
+        step, attempt - (outcome is null)::integer, first_attempt_at, now(), status, reason, output,
+        output_type, output_name, is_truncated, progress, now() + make_interval(secs => retention)
+      from verdict where kind in ('succeed', 'fail', 'cancel')
+    ),
+    freed as (
+      update errand.task_name n set free_from = now() + make_interval(secs => v.name_retention)
+      from verdict v
+      where v.kind in ('succeed', 'fail', 'cancel') and v.name is not null
+        and n.shard = ${shard} and n.queue = v.queue and n.name = v.name and n.task = v.task
+    ),
+    next_step as (
+      insert into errand.task (
+        shard, id, step, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
+        dispatch_deadline_ms, retention_seconds, expire_at, scheduled_at, owner, labels, progress,
+        created_at)
+      select t.shard, t.id, t.step + 1, t.queue, t.rank, coalesce(v.next_url, t.url), t.method,
+        case when v.drops_authorization then ${withoutAuthorization(sql)} else t.headers end,
+        t.content_type, v.next_body, t.name, t.flow_key, t.retry, t.dispatch_deadline_ms,
+        t.retention_seconds, t.expire_at, v.due_at, t.owner, t.labels,
+        coalesce(v.progress, t.progress), t.created_at
+      from verdict v join errand.task t on t.shard = ${shard} and t.id = v.task and t.step = v.step
+      where v.kind = 'continue'
+    ),
+    ready as (
+      insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at)
+      select ${shard}, queue, rank, nextval('errand.task_seq'), task, step + 1, 0, due_at
+      from verdict where kind = 'continue' and due_at <= now()
+      returning task, seq
+    ),
+    scheduled as (
+      insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt, first_attempt_at,
+        previous_status)
+      select ${shard}, due_at, task,
+        case when kind = 'retry' then step else step + 1 end, queue, rank,
+        case when kind = 'retry' then attempt else 0 end,
+        case when kind = 'retry' then first_attempt_at end,
+        case when kind = 'retry' then status end
+      from verdict where kind = 'retry' or (kind = 'continue' and due_at > now())
+    )
+    select v.lease_id, v.queue, v.rank, r.seq,
+      case when v.kind in ('retry', 'continue')
+        then greatest(0, extract(epoch from v.due_at - now()))::double precision end as due_in
+    from verdict v left join ready r on r.task = v.task
+  `;
+  return {
+    leaseIds: new Set(rows.map((row) => row.lease_id)),
+    wakeUps: rows.flatMap((row) => wakeUp(shard, row)),
+  };
+}
+
+/**
+ * Gives leases back undone: the task lies in `ready` again with the sequence number and the attempts it
+ * had. For a drain and for a claim whose answer came too late. Fenced and repeatable as settleTasks.
+ */
+export async function releaseTasks(
+  sql: Sql,
+  shard: number,
+  leases: readonly { taskId: string; leaseId: string }[],
+): Promise<WakeUp[]> {
+  const column = columnsOf(sql, leases);
+  const rows = await sql<{ queue: number; rank: number; seq: string }[]>`
+    with gone as (
+      delete from errand.lease l
+      using unnest(${column('uuid', (l) => l.taskId)}, ${column('uuid', (l) => l.leaseId)})
+        as d(task, lease_id)
+      where l.shard = ${shard} and l.task = d.task and l.lease_id = d.lease_id
+        and l.cancel_requested_at is null
+      returning l.*
+    )
+    insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at, first_attempt_at,
+      previous_status)
+    select shard, queue, rank, seq, task, step, attempt - 1, due_at, first_attempt_at, previous_status
+    from gone
+    returning queue, rank, seq
+  `;
+  return rows.map((row) => ({ shard, ...row, dueInSeconds: 0 }));
+}
+
+function decided(sql: Sql, settlements: readonly Settlement[]) {
+  const column = columnsOf(sql, settlements);
+  const delay = (d: Decision) => (d.kind === 'retry' || d.kind === 'continue' ? d.delaySeconds : 0);
+  const output = (d: Decision) => (d.kind === 'succeed' || d.kind === 'fail' ? d.output : null);
+  const progress = (d: Decision) =>
+    d.kind === 'succeed' || d.kind === 'continue' ? d.progress : null;
+  const next = (d: Decision) => (d.kind === 'continue' ? d : null);
+  return sql`
+    select * from unnest(
+      ${column('uuid', (s) => s.taskId)}, ${column('uuid', (s) => s.leaseId)},
+      ${column('text', (s) => s.decision.kind)}, ${column('text', (s) => s.outcome)},
+      ${column('smallint', (s) => s.status)}, ${column('text', (s) => s.error)},
+      ${column('integer', (s) => Math.round(s.durationMs))},
+      ${column('float', (s) => delay(s.decision))},
+      ${column('text', (s) => (s.decision.kind === 'fail' ? s.decision.reason : null))},
+      ${column('bytea', (s) => output(s.decision)?.body ?? null)},
+      ${column('text', (s) => output(s.decision)?.contentType ?? null)},
+      ${column('text', (s) => output(s.decision)?.fileName ?? null)},
+      ${column('boolean', (s) => output(s.decision)?.isTruncated ?? null)},
+      ${column('real', (s) => progress(s.decision))},
+      ${column('bytea', (s) => next(s.decision)?.payload ?? null)},
+      ${column('text', (s) => next(s.decision)?.url ?? null)},
+      ${column('boolean', (s) => next(s.decision)?.dropAuthorization ?? false)},
+      ${column('text', (s) => s.name)}, ${column('float', (s) => s.retentionSeconds)},
+      ${column('float', (s) => s.nameRetentionSeconds)}
+    ) as d(
+      task, lease_id, kind, outcome, status, error, duration_ms, delay, reason, output, output_type,
+      output_name, is_truncated, progress, next_body, next_url, drops_authorization, name, retention,
+      name_retention)`;
+}
+
+/** Header names keep the case they were given in, so the one to drop is looked for in any. */
+function withoutAuthorization(sql: Sql) {
+  return sql`(
+    select jsonb_object_agg(h.key, h.value) from jsonb_each(t.headers) h
+    where lower(h.key) <> 'authorization')`;
+}
+
+function wakeUp(shard: number, row: SettledRow): WakeUp[] {
+  if (row.due_in === null) return [];
+  return [{ shard, queue: row.queue, rank: row.rank, seq: row.seq, dueInSeconds: row.due_in }];
+}
