@@ -1,0 +1,111 @@
+import type { Answer } from '../policy/settlement.ts';
+import { HEADER } from '../protocol/headers.ts';
+import { LIMIT } from '../protocol/limits.ts';
+import { TargetBlocked } from './guard.ts';
+
+/** What undici calls while an answer comes in, as far as we need it (its DispatchHandler). */
+export interface AnswerHandler {
+  onRequestStart(controller: Controller): void;
+  onResponseStart(controller: unknown, status: number, headers: Headers): void;
+  onResponseData(controller: unknown, chunk: Buffer): void;
+  onResponseEnd(controller: unknown): void;
+  onResponseError(controller: unknown, error: Error): void;
+}
+
+interface Controller {
+  abort(reason: Error): void;
+}
+
+type Headers = Record<string, string | string[] | undefined>;
+
+/**
+ * Reads one answer: `resolve` is called once, with what had come in when the answer was whole, when
+ * its size limit or the deadline was reached, or when the connection failed. Whatever comes after that
+ * is cut off. Once a status line is there it decides, even if the body then fails.
+ */
+export function createAnswerHandler(
+  deadlineMs: number,
+  resolve: (answer: Answer) => void,
+): AnswerHandler {
+  let controller: Controller | null = null;
+  let status = 0;
+  let headers: Headers = {};
+  let limit: number = LIMIT.outputBytes;
+  let bytes = 0;
+  let isDone = false;
+  const chunks: Buffer[] = [];
+  const timer = setTimeout(passDeadline, Math.max(0, deadlineMs));
+
+  function passDeadline(): void {
+    const passed = `no complete answer within ${deadlineMs / 1000} s`;
+    if (status === 0) finish({ outcome: 'timed_out', error: passed });
+    else finish(responded(passed));
+  }
+
+  function responded(bodyError: string | null): Answer {
+    return {
+      outcome: 'responded',
+      status,
+      outcomeHeader: header(HEADER.outcome),
+      progressHeader: header(HEADER.progress),
+      retryAfter: header('retry-after'),
+      contentType: header('content-type'),
+      fileName: fileName(header('content-disposition')),
+      body: Buffer.concat(chunks).subarray(0, limit),
+      isTruncated: bytes > limit,
+      bodyError,
+    };
+  }
+
+  function header(name: string): string | null {
+    const value = headers[name];
+    return (Array.isArray(value) ? value[0] : value) ?? null;
+  }
+
+  function finish(answer: Answer, isWhole = false): void {
+    if (isDone) return;
+    isDone = true;
+    clearTimeout(timer);
+    if (!isWhole) controller?.abort(new Error('The call is over'));
+    resolve(answer);
+  }
+
+  return {
+    onRequestStart(started) {
+      controller = started;
+      if (isDone) started.abort(new Error('The deadline passed before the call could begin'));
+    },
+    onResponseStart(_, code, received) {
+      // 103 Early Hints and its kind come before the answer.
+      if (code < 200) return;
+      status = code;
+      headers = received;
+      if (header(HEADER.outcome)?.trim() === 'continue') limit = LIMIT.continuationBytes;
+    },
+    onResponseData(_, chunk) {
+      if (isDone) return;
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > limit) finish(responded(null));
+    },
+    onResponseEnd() {
+      finish(responded(null), true);
+    },
+    onResponseError(_, error) {
+      finish(status === 0 ? unanswered(error) : responded(error.message));
+    },
+  };
+}
+
+function unanswered(error: Error): Answer {
+  const cause = error.cause instanceof TargetBlocked ? error.cause : error;
+  if (cause instanceof TargetBlocked) return { outcome: 'blocked', error: cause.message };
+  const code = (error as { code?: string }).code;
+  return { outcome: 'unreachable', error: [code, error.message].filter(Boolean).join(': ') };
+}
+
+/** The plain form of RFC 6266's `filename`: a label, never a path. */
+function fileName(disposition: string | null): string | null {
+  const match = disposition?.match(/filename="?([^";]+)"?/i);
+  return match ? match[1]!.replace(/^.*[/\\]/, '').slice(0, 255) : null;
+}

@@ -1,0 +1,128 @@
+import { isIP, type Socket } from 'node:net';
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import type { Answer } from '../policy/settlement.ts';
+import { LIMIT } from '../protocol/limits.ts';
+import { createAnswerHandler } from './answer-handler.ts';
+import type { TargetGuard } from './guard.ts';
+
+export interface PostRequest {
+  project: string;
+  url: string;
+  method: string;
+  headers: Record<string, string>;
+  body: Uint8Array;
+  /** The whole call, from the connection to the last byte, ends by then. */
+  deadlineMs: number;
+}
+
+export interface Poster {
+  /** Makes one call; never throws: whatever happens is an answer. */
+  post(request: PostRequest): Promise<Answer>;
+  /** Aborts what is in flight and closes every connection. */
+  close(): Promise<void>;
+}
+
+export interface PosterOptions {
+  guard: TargetGuard;
+  /** Connections to one origin at most. */
+  connections: number;
+  proxy?: string | null;
+  /** PEM of further certificate authorities. */
+  ca?: string | null;
+}
+
+/**
+ * The only place that speaks HTTP to targets. A project has an agent of its own, so that a target
+ * can't leave bytes on a socket that another project's call is then read from. Redirects are never
+ * followed, and nothing is decompressed.
+ */
+export function createPoster(options: PosterOptions): Poster {
+  const agents = new Map<string, Dispatcher>();
+
+  function agentOf(project: string): Dispatcher {
+    let agent = agents.get(project);
+    if (agent === undefined) {
+      agent = createAgent(options);
+      agents.set(project, agent);
+    }
+    return agent;
+  }
+
+  return {
+    post: (request) => call(agentOf(request.project), request),
+    async close() {
+      await Promise.all([...agents.values()].map((agent) => agent.destroy()));
+      agents.clear();
+    },
+  };
+}
+
+function createAgent({ guard, connections, proxy, ca }: PosterOptions): Dispatcher {
+  const common = {
+    connections,
+    pipelining: 1,
+    allowH2: false,
+    // The deadline of the call bounds everything; these would end long calls early.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    maxHeaderSize: LIMIT.headersBytes * 2,
+  };
+  if (proxy) return new ProxyAgent({ ...common, uri: proxy, requestTls: ca ? { ca } : undefined });
+  const connect = buildConnector({
+    timeout: 10_000,
+    allowH2: false,
+    lookup: guard.lookup,
+    ...(ca ? { ca } : {}),
+  });
+  return new Agent({
+    ...common,
+    connect(target, callback) {
+      const host = target.hostname.replace(/^\[|\]$/g, '');
+      try {
+        if (isIP(host)) guard.checkAddress(host, host);
+      } catch (error) {
+        return callback(error as Error, null);
+      }
+      connect(target, (error, socket) => {
+        if (error) return callback(error, null);
+        try {
+          guard.checkSocket(socket as Socket, host);
+        } catch (blocked) {
+          (socket as Socket).destroy();
+          return callback(blocked as Error, null);
+        }
+        callback(null, socket);
+      });
+    },
+  });
+}
+
+/**
+ * undici's own timeouts do not bound a call (a dripped body outlives them), so one timer does. The
+ * handler is undici's dispatch-level one: it costs half of what `request()` does.
+ */
+function call(agent: Dispatcher, request: PostRequest): Promise<Answer> {
+  return new Promise((resolve) => {
+    const url = new URL(request.url);
+    const handler = createAnswerHandler(request.deadlineMs, resolve);
+    try {
+      agent.dispatch(
+        {
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method: request.method as Dispatcher.HttpMethod,
+          headers: request.headers,
+          body: request.body.length === 0 && isBodiless(request.method) ? null : request.body,
+        },
+        handler,
+      );
+    } catch (error) {
+      // undici throws on what it can't send; its handler only gets what fails later.
+      handler.onResponseError(null, error as Error);
+    }
+  });
+}
+
+function isBodiless(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'DELETE';
+}

@@ -1,0 +1,84 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../log.ts';
+import type { Settlement, WakeUp } from '../model.ts';
+import { createBatcher } from '../store/batch.ts';
+import type { Database } from '../store/database.ts';
+import { isDatabaseAway } from '../store/errors.ts';
+import { settleTasks } from '../store/settle.ts';
+
+export interface Settler {
+  /** Writes one settlement, with others of its shard; false when the lease had been lost. */
+  settle(settlement: Settlement): Promise<boolean>;
+  /** Settlements not yet written. */
+  pending(): number;
+  /** From now on a failure is final instead of being tried again. */
+  stopRetrying(): void;
+}
+
+const MAX_BATCH = 300;
+const RETRY_DELAY_MS = 200;
+
+/**
+ * Settles in batches, one statement in flight a shard. While the database is away it goes on trying:
+ * the answers are known, and to drop them would mean calling the targets again. Repeating a batch whose
+ * outcome is unknown is safe, for what it wrote already has no lease any more.
+ */
+export function createSettler(options: {
+  database: Database;
+  log: Log;
+  onWakeUps: (wakeUps: WakeUp[]) => void;
+}): Settler {
+  const { database, log, onWakeUps } = options;
+  const batchers = new Map<number, (settlement: Settlement) => Promise<boolean>>();
+  let pending = 0;
+  let retries = true;
+
+  function batcherOf(shard: number) {
+    let batcher = batchers.get(shard);
+    if (batcher === undefined) {
+      batcher = createBatcher<Settlement, boolean>({
+        run: (settlements) => settleBatch(shard, settlements),
+        maxItems: MAX_BATCH,
+        maxInFlight: 1,
+        isItemRefused: (error) => !isDatabaseAway(error),
+      });
+      batchers.set(shard, batcher);
+    }
+    return batcher;
+  }
+
+  async function settleBatch(shard: number, settlements: Settlement[]): Promise<boolean[]> {
+    for (;;) {
+      try {
+        const settled = await database.run((sql) => settleTasks(sql, shard, settlements));
+        if (settled.wakeUps.length > 0) onWakeUps(settled.wakeUps);
+        return settlements.map(({ leaseId }) => settled.leaseIds.has(leaseId));
+      } catch (error) {
+        if (!retries || !isDatabaseAway(error)) throw error;
+        await delay(RETRY_DELAY_MS);
+      }
+    }
+  }
+
+  return {
+    async settle(settlement) {
+      pending += 1;
+      try {
+        return await batcherOf(settlement.shard)(settlement);
+      } catch (error) {
+        // The lease stays, and the attempt will be taken for lost when it ends.
+        log.error(
+          { task: settlement.taskId, code: (error as { code?: string }).code },
+          'settlement failed',
+        );
+        return false;
+      } finally {
+        pending -= 1;
+      }
+    },
+    pending: () => pending,
+    stopRetrying() {
+      retries = false;
+    },
+  };
+}
