@@ -8,7 +8,7 @@ import {
   purgeBatch,
   thinDay,
 } from '../store/housekeeping.ts';
-import { createPartitions, dropDay, listDays } from '../store/partitions.ts';
+import { createPartitions, dropDay, listEndedDays } from '../store/partitions.ts';
 
 export interface Housekeeping {
   start(): void;
@@ -71,11 +71,9 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     await database.run((sql) => createPartitions(sql), { timeoutMs: 30_000 });
   }
 
-  /** The oldest day first; today and yesterday are never over. */
+  /** The oldest day first. */
   async function endDays(): Promise<void> {
-    const days = await database.run(listDays);
-    const today = new Date().toISOString().slice(0, 10).replaceAll('-', '');
-    for (const day of days.filter((d) => d < today)) {
+    for (const day of await database.run(listEndedDays)) {
       if (isStopped) return;
       const isOver = await database.run((sql) => isDayOver(sql, day), { timeoutMs: 60_000 });
       if (!isOver) {

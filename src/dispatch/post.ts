@@ -1,5 +1,5 @@
 import { isIP, type Socket } from 'node:net';
-import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
+import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { Answer } from '../policy/settlement.ts';
 import { LIMIT } from '../protocol/limits.ts';
 import { createAnswerHandler } from './answer-handler.ts';
@@ -49,7 +49,13 @@ export function createPoster(options: PosterOptions): Poster {
   }
 
   return {
-    post: (request) => call(agentOf(request.project), request),
+    post(request) {
+      return call(() => {
+        // A proxy resolves names by itself, so of its targets only a literal can be checked here.
+        if (options.proxy) checkLiteral(options.guard, new URL(request.url).hostname);
+        return agentOf(request.project);
+      }, request);
+    },
     async close() {
       await Promise.all([...agents.values()].map((agent) => agent.destroy()));
       agents.clear();
@@ -67,7 +73,15 @@ function createAgent({ guard, connections, proxy, ca }: PosterOptions): Dispatch
     bodyTimeout: 0,
     maxHeaderSize: LIMIT.headersBytes * 2,
   };
-  if (proxy) return new ProxyAgent({ ...common, uri: proxy, requestTls: ca ? { ca } : undefined });
+  if (proxy) {
+    return new ProxyAgent({
+      ...common,
+      uri: proxy,
+      requestTls: ca ? { ca } : undefined,
+      // By itself it forwards plain requests over a single connection, with undici's own timeouts.
+      factory: (origin, more) => new Pool(origin, { ...more, ...common }),
+    });
+  }
   const connect = buildConnector({
     timeout: 10_000,
     allowH2: false,
@@ -77,9 +91,9 @@ function createAgent({ guard, connections, proxy, ca }: PosterOptions): Dispatch
   return new Agent({
     ...common,
     connect(target, callback) {
-      const host = target.hostname.replace(/^\[|\]$/g, '');
+      const host = withoutBrackets(target.hostname);
       try {
-        if (isIP(host)) guard.checkAddress(host, host);
+        checkLiteral(guard, host);
       } catch (error) {
         return callback(error as Error, null);
       }
@@ -97,16 +111,25 @@ function createAgent({ guard, connections, proxy, ca }: PosterOptions): Dispatch
   });
 }
 
+function checkLiteral(guard: TargetGuard, hostname: string): void {
+  const host = withoutBrackets(hostname);
+  if (isIP(host)) guard.checkAddress(host, host);
+}
+
+function withoutBrackets(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, '');
+}
+
 /**
  * undici's own timeouts do not bound a call (a dripped body outlives them), so one timer does. The
  * handler is undici's dispatch-level one: it costs half of what `request()` does.
  */
-function call(agent: Dispatcher, request: PostRequest): Promise<Answer> {
+function call(findAgent: () => Dispatcher, request: PostRequest): Promise<Answer> {
   return new Promise((resolve) => {
-    const url = new URL(request.url);
     const handler = createAnswerHandler(request.deadlineMs, resolve);
     try {
-      agent.dispatch(
+      const url = new URL(request.url);
+      findAgent().dispatch(
         {
           origin: url.origin,
           path: url.pathname + url.search,
@@ -117,7 +140,7 @@ function call(agent: Dispatcher, request: PostRequest): Promise<Answer> {
         handler,
       );
     } catch (error) {
-      // undici throws on what it can't send; its handler only gets what fails later.
+      // The guard throws, and so does undici on what it can't send; what fails later goes to the handler.
       handler.onResponseError(null, error as Error);
     }
   });

@@ -3,6 +3,10 @@ export interface BatchOptions<Item, Result> {
   run: (items: Item[]) => Promise<Result[]>;
   /** Items in one statement at most. */
   maxItems: number;
+  /** Bytes in one statement at most, unless a single item has more. Default: any number. */
+  maxBytes?: number;
+  /** Bytes of an item; needed with `maxBytes`. */
+  bytesOf?: (item: Item) => number;
   /** Statements in flight at most. */
   maxInFlight: number;
   /** After a failed batch of several: true = send its items one by one, so that a bad one fails alone. */
@@ -27,7 +31,7 @@ export function createBatcher<Item, Result>(
   function next(): void {
     while (inFlight < options.maxInFlight && waiting.length > 0) {
       inFlight += 1;
-      const batch = waiting.splice(0, options.maxItems);
+      const batch = waiting.splice(0, batchSize(options, waiting));
       void send(options, batch).finally(() => {
         inFlight -= 1;
         next();
@@ -46,6 +50,19 @@ interface Waiting<Item, Result> {
   item: Item;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
+}
+
+function batchSize<Item, Result>(
+  { maxItems, maxBytes = Number.POSITIVE_INFINITY, bytesOf = () => 0 }: BatchOptions<Item, Result>,
+  waiting: readonly Waiting<Item, Result>[],
+): number {
+  const most = Math.min(maxItems, waiting.length);
+  let bytes = 0;
+  for (let size = 0; size < most; size += 1) {
+    bytes += bytesOf(waiting[size]!.item);
+    if (bytes > maxBytes) return Math.max(1, size);
+  }
+  return most;
 }
 
 async function send<Item, Result>(

@@ -50,24 +50,24 @@ export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
  * Takes shards of a pool that nobody owns, or that one of `dead` does, and raises their epoch. The
  * update waits for a claim in flight (it holds the row FOR SHARE) and makes every later claim of the
  * old owner yield nothing, so a statement after this one sees all its leases. With several contenders
- * the first update wins: the others re-check the condition and take nothing.
+ * the first update wins: the others find another epoch than they saw and take nothing, even from a
+ * dispatcher that registered after their statement began.
  */
 export async function takeShards(
   sql: Sql,
   input: { pool: string; dispatcher: number; dead: readonly number[]; limit: number },
 ): Promise<OwnedShard[]> {
   return sql<OwnedShard[]>`
-    update errand.ownership set dispatcher = ${input.dispatcher}, epoch = epoch + 1
-    where pool = ${input.pool}
-      and (dispatcher is null or dispatcher = any(${array(sql, 'integer', input.dead)})
-        or not exists (select from errand.dispatcher d where d.id = ownership.dispatcher))
-      and shard in (
-        select shard from errand.ownership
-        where pool = ${input.pool}
-          and (dispatcher is null or dispatcher = any(${array(sql, 'integer', input.dead)})
-            or not exists (select from errand.dispatcher d where d.id = ownership.dispatcher))
-        order by shard limit ${input.limit})
-    returning shard, epoch
+    update errand.ownership o set dispatcher = ${input.dispatcher}, epoch = o.epoch + 1
+    from (
+      select shard, epoch from errand.ownership f
+      where pool = ${input.pool}
+        and (dispatcher is null or dispatcher = any(${array(sql, 'integer', input.dead)})
+          or not exists (select from errand.dispatcher d where d.id = f.dispatcher))
+      order by shard limit ${input.limit}
+    ) free
+    where o.pool = ${input.pool} and o.shard = free.shard and o.epoch = free.epoch
+    returning o.shard, o.epoch
   `;
 }
 

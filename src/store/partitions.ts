@@ -22,21 +22,30 @@ export async function createPartitions(sql: Sql, daysAhead = 7): Promise<void> {
   for (const { day } of days) await createDay(sql, day);
 }
 
-/** The days that have partitions, oldest first, as `YYYYMMDD`. */
-export async function listDays(sql: Sql): Promise<string[]> {
+/**
+ * The days before yesterday that have partitions, oldest first, as `YYYYMMDD`: those that can have
+ * ended. Yesterday is not one, for createPartitions would make it anew.
+ */
+export async function listEndedDays(sql: Sql): Promise<string[]> {
   const rows = await sql<{ day: string }[]>`
-    select substr(c.relname, 6) as day
+    select d.day
     from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'errand.task'::regclass order by 1
+    cross join lateral (select substr(c.relname, 6) as day) d
+    where i.inhparent = 'errand.task'::regclass
+      and d.day < to_char(now() at time zone 'utc' - interval '1 day', 'YYYYMMDD')
+    order by d.day
   `;
   return rows.map((row) => row.day);
 }
 
-/** Drops a day's partitions. Only for a day in which nothing lives or is retained. */
+/**
+ * Drops a day's partitions, all or none. Only for a day in which nothing lives or is retained. Waits at
+ * most half a second for a lock (55P03): everyone who comes after queues up behind the one that waits.
+ */
 export async function dropDay(sql: Sql, day: string): Promise<void> {
-  for (const table of PARTITIONED) {
-    await sql.unsafe(withLockTimeout(`drop table if exists errand.${table}_${assertDay(day)}`));
-  }
+  const name = assertDay(day);
+  const drops = PARTITIONED.map((table) => `drop table if exists errand.${table}_${name}`);
+  await sql.unsafe(withLockTimeout(drops.join(';\n')));
 }
 
 async function createDay(sql: Sql, day: string): Promise<void> {

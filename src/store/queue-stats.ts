@@ -34,14 +34,13 @@ export async function queueStats(
       from errand.queue where id = ${id}
     ),
     head as (
-      (select rank, due_at from errand.ready, floor
-        where shard = ${shard} and queue = ${id} and task >= floor.id
-        order by rank, seq limit 1)
+      (select rank, task, due_at from errand.ready
+        where shard = ${shard} and queue = ${id} order by rank, seq limit 1)
       union all
-      select n.rank, n.due_at from head h
+      select n.rank, n.task, n.due_at from head h
       cross join lateral (
-        select r.rank, r.due_at from errand.ready r, floor
-        where r.shard = ${shard} and r.queue = ${id} and r.rank > h.rank and r.task >= floor.id
+        select r.rank, r.task, r.due_at from errand.ready r
+        where r.shard = ${shard} and r.queue = ${id} and r.rank > h.rank
         order by r.rank, r.seq limit 1
       ) n
     )
@@ -55,7 +54,7 @@ export async function queueStats(
       (select count(*) filter (where queue = ${id}) from (
         select queue from errand.lease
         where shard = ${shard} limit ${MAX_COUNTED}) l)::integer as leased,
-      (select min(due_at) from head) as oldest
+      (select min(due_at) from head where task >= floor.id) as oldest
     from floor
   `;
   return {

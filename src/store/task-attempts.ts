@@ -57,7 +57,9 @@ export async function listAttempts(
     ) a on true
   `;
   if (rows.length === 0) return null;
-  const attempts = rows.flatMap((row) => (row.lease_id === null ? [] : [attempt(row, row.lease_id)]));
+  const attempts = rows.flatMap((row) =>
+    row.lease_id === null ? [] : [attempt(row, row.lease_id)],
+  );
   return { attempts: attempts.slice(0, input.limit), hasMore: attempts.length > input.limit };
 }
 

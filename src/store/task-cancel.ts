@@ -2,7 +2,13 @@ import { DEFAULT_QUEUE_SETTINGS } from '../model.ts';
 import type { Sql } from './database.ts';
 import { shardOf } from './task-id.ts';
 import { MOVED, whileItMoves } from './task-move.ts';
-import { selectTask, type TaskRecord, type TaskRef, type TaskRow, taskRecord } from './task-read.ts';
+import {
+  selectTask,
+  type TaskRecord,
+  type TaskRef,
+  type TaskRow,
+  taskRecord,
+} from './task-read.ts';
 
 export type Cancelled =
   /** It waited, and has ended as cancelled. */

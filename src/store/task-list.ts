@@ -1,7 +1,15 @@
 import type { TaskState } from '../protocol/resources.ts';
 import type { Sql } from './database.ts';
 import { taskIdText } from './task-id.ts';
-import { type Fragment, isSeen, rooms, type TaskRecord, type TaskRow, taskColumns, taskRecord } from './task-read.ts';
+import {
+  type Fragment,
+  isSeen,
+  rooms,
+  type TaskRecord,
+  type TaskRow,
+  taskColumns,
+  taskRecord,
+} from './task-read.ts';
 
 /** Which tasks to list; null = any. */
 export interface TaskFilter {
@@ -70,7 +78,9 @@ export async function listTasks(sql: Sql, filter: TaskFilter): Promise<TaskPage>
     from (select 1) one left join page p on true
     order by p.id desc
   `;
-  const tasks = rows.flatMap((row) => (row.id === null ? [] : [taskRecord({ ...row, id: row.id })]));
+  const tasks = rows.flatMap((row) =>
+    row.id === null ? [] : [taskRecord({ ...row, id: row.id })],
+  );
   const floor = rows[0]?.floor ?? null;
   if (tasks.length > filter.limit) {
     const shown = tasks.slice(0, filter.limit);

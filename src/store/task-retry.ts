@@ -3,7 +3,13 @@ import type { Sql } from './database.ts';
 import { sqlState } from './errors.ts';
 import { shardOf, taskIdText } from './task-id.ts';
 import { MOVED, whileItMoves } from './task-move.ts';
-import { selectTask, type TaskRecord, type TaskRef, type TaskRow, taskRecord } from './task-read.ts';
+import {
+  selectTask,
+  type TaskRecord,
+  type TaskRef,
+  type TaskRow,
+  taskRecord,
+} from './task-read.ts';
 
 export type Retried =
   | { kind: 'ready'; task: TaskRecord; wakeUp: WakeUp }

@@ -1,0 +1,50 @@
+import { stringify } from 'yaml';
+import type { Router } from './router.ts';
+
+export type OpenApiDocument = ReturnType<Router['getOpenAPI31Document']>;
+
+/** The OpenAPI 3.1 document of an app's routes. */
+export function describeApi(api: Router): OpenApiDocument {
+  const document = api.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title: 'Errand',
+      version: '1',
+      description: DESCRIPTION,
+      license: { name: 'Apache-2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
+    },
+    servers: [{ url: '/', description: 'This server.' }],
+    security: [{ apiKey: [] }],
+    tags: [
+      { name: 'Tasks', description: 'Units of work: a payload, and the URL it is sent to.' },
+      { name: 'Queues', description: 'Limits, retry policy and order of tasks.' },
+      { name: 'Tokens', description: 'What a worker verifies the signed attempts by.' },
+      { name: 'Operations', description: 'For whoever runs the service.' },
+    ],
+  });
+  return {
+    ...document,
+    components: {
+      ...document.components,
+      securitySchemes: {
+        apiKey: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'errand_<id>_<secret>',
+          description:
+            'An API key, which acts in its own project; or the admin key, which acts in the project that the `Errand-Project` header names (`default` without it).',
+        },
+      },
+    },
+  };
+}
+
+const DESCRIPTION = `A push task queue on your own Postgres: enqueue a task, and its payload is sent to its URL with a signed token, and retried until it is done.
+
+Times are RFC 3339 in UTC, durations are numbers with the unit in their name. Lists come as \`{items, nextCursor}\`. Errors are \`application/problem+json\` (RFC 9457) with a stable \`code\`. A request with a field or query parameter that is not documented is refused.
+
+With 503 \`database-unavailable\` nothing happened, and with \`outcome-unknown\` the request may have taken effect: both may be repeated, tasks with an \`Idempotency-Key\`.`;
+
+export function openApiYaml(document: OpenApiDocument): string {
+  return stringify(document, { aliasDuplicateObjects: false, lineWidth: 0 });
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+/**
+ * The command line. Each command is a file of this folder; what they need of the other rooms is
+ * imported when they run, so that `--help` and `--version` answer at once.
+ */
+import { Command } from 'commander';
+import { devCommand } from './dev.ts';
+import { reportError } from './explain-error.ts';
+import { keyCommand } from './key.ts';
+import { migrateCommand } from './migrate.ts';
+import { openapiCommand } from './openapi.ts';
+import { projectCommand } from './project.ts';
+import { serveCommand } from './serve.ts';
+import { verifyCommand } from './verify.ts';
+import { readVersion } from './version.ts';
+
+const program = new Command('errand')
+  .description('A push task queue on your own Postgres.')
+  .version(readVersion(), '--version', 'print the version')
+  .helpOption('-h, --help', 'print help, also of a command: errand serve --help')
+  .helpCommand(false)
+  .showHelpAfterError('Run `errand --help` for what there is.')
+  .addCommand(devCommand())
+  .addCommand(serveCommand())
+  .addCommand(migrateCommand())
+  .addCommand(verifyCommand())
+  .addCommand(keyCommand())
+  .addCommand(projectCommand())
+  .addCommand(openapiCommand());
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  reportError(error);
+}

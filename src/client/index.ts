@@ -1,0 +1,28 @@
+/** The client: enqueue tasks, look at them, manage queues. Imports nothing but web `fetch`. */
+export type {
+  Attempt,
+  CreateTask,
+  Page,
+  Queue,
+  QueueSettings,
+  QueueStats,
+  RateLimits,
+  RetryPolicy,
+  Task,
+  TaskState,
+} from '../protocol/resources.ts';
+export type { InputError, Problem, ProblemCode } from '../protocol/problem.ts';
+export type { BatchItem, EnqueueOptions, ErrandClient, TaskFilters } from './client.ts';
+export { createClient } from './client.ts';
+export {
+  ErrandApiError,
+  ErrandClientError,
+  ErrandConnectionError,
+  ErrandTimeoutError,
+} from './errors.ts';
+export type { Listing } from './listing.ts';
+export type { NewTask } from './new-task.ts';
+export type { TaskOutput } from './output.ts';
+export type { QueuePatch, QueuesClient } from './queues.ts';
+export type { ClientOptions } from './transport.ts';
+export type { WaitOptions } from './wait.ts';

@@ -1,0 +1,203 @@
+/**
+ * Composes one process from the roles it is asked to play: a database (our own or another's), the API,
+ * a dispatcher. Between API and dispatcher main hands over one thing, the wake-up; all else they know of
+ * each other lies in Postgres.
+ */
+import { hostname } from 'node:os';
+import { type Config, defaultPublicUrl } from './config.ts';
+import type { Dispatcher } from './dispatch/dispatcher.ts';
+import { type HttpServer, listen } from './http-server.ts';
+import type { Log } from './log.ts';
+import { DEFAULT_POOL, type Wake } from './model.ts';
+import { connect, type Database, openDatabase } from './store/database.ts';
+import { migrate } from './store/migrate.ts';
+import { createNotifier, listenForWakeUps } from './store/notify.ts';
+import { createPartitions } from './store/partitions.ts';
+
+export interface Errand {
+  url: string;
+  /** Fails readiness, drains the dispatcher, ends what is left. Safe to call twice. */
+  stop(): Promise<void>;
+  /** Resolves when the process can't go on by itself: its own database died. */
+  failed: Promise<Error>;
+}
+
+/** Connections of each pool: a slow query of one must not make the other wait. */
+const API_CONNECTIONS = 10;
+const DISPATCH_CONNECTIONS = 8;
+/** Each process makes the coming days' partitions, so that none depends on another's housekeeping. */
+const PARTITIONS_EVERY_MS = 6 * 3_600_000;
+
+/**
+ * Starts what `config.roles` asks for: the database is reachable and migrated, and the port bound, when
+ * it returns. Throws ErrandErrors that say what to do.
+ */
+export async function startErrand(config: Config, log: Log): Promise<Errand> {
+  const stack = new AsyncDisposableStack();
+  try {
+    return await compose(config, log, stack);
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function compose(config: Config, log: Log, stack: AsyncDisposableStack): Promise<Errand> {
+  const failure = Promise.withResolvers<Error>();
+  const databaseUrl = await findDatabase(config, log, stack, failure.resolve);
+  await prepareSchema(databaseUrl, log);
+
+  const server = await listen(config.host, config.port);
+  stack.defer(() => server.close());
+  const publicUrl = config.publicUrl ?? defaultPublicUrl(config.host, server.port)!;
+
+  let dispatcher: Dispatcher | null = null;
+  if (config.roles.includes('dispatcher')) {
+    const database = open(databaseUrl, 'errand dispatch', DISPATCH_CONNECTIONS, stack);
+    dispatcher = await startDispatcher(config, { database, databaseUrl, publicUrl, log, stack });
+  }
+  if (config.roles.includes('api')) {
+    const database = open(databaseUrl, 'errand api', API_CONNECTIONS, stack);
+    await serveApi(config, server, {
+      database,
+      publicUrl,
+      log,
+      wake: createWake(database, dispatcher),
+    });
+    keepPartitions(database, log, stack);
+  }
+
+  const url = defaultPublicUrl(config.host, server.port)!;
+  log.info({ url, roles: config.roles }, 'errand is up');
+
+  let stopping: Promise<void> | null = null;
+  return {
+    url,
+    failed: failure.promise,
+    stop() {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+
+  async function stop(): Promise<void> {
+    server.drain();
+    await dispatcher?.drain(config.drainSeconds * 1000);
+    await stack.disposeAsync();
+  }
+}
+
+async function findDatabase(
+  config: Config,
+  log: Log,
+  stack: AsyncDisposableStack,
+  onExit: (error: Error) => void,
+): Promise<string> {
+  if (config.databaseUrl !== null) return config.databaseUrl;
+  const { startEmbeddedPostgres } = await import('./embedded/embedded-postgres.ts');
+  const postgres = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    log: (line) => log.info({}, line),
+    onExit,
+  });
+  stack.defer(() => postgres.stop());
+  return postgres.url;
+}
+
+async function prepareSchema(url: string, log: Log): Promise<void> {
+  const sql = connect({ url, connections: 1, name: 'errand migrate' });
+  try {
+    for (const name of await migrate(sql)) log.info({ migration: name }, 'migration applied');
+    await createPartitions(sql);
+  } finally {
+    await sql.end({ timeout: 2 });
+  }
+}
+
+function open(
+  url: string,
+  name: string,
+  connections: number,
+  stack: AsyncDisposableStack,
+): Database {
+  const database = openDatabase({ url, name, connections });
+  stack.defer(() => database.close());
+  return database;
+}
+
+interface DispatcherParts {
+  database: Database;
+  databaseUrl: string;
+  publicUrl: string;
+  log: Log;
+  stack: AsyncDisposableStack;
+}
+
+async function startDispatcher(config: Config, parts: DispatcherParts): Promise<Dispatcher> {
+  const { createDispatcher } = await import('./dispatch/dispatcher.ts');
+  const { createSignerDirectory } = await import('./signers.ts');
+  const { database, databaseUrl, publicUrl, log, stack } = parts;
+  const dispatcher = createDispatcher({
+    database,
+    pool: DEFAULT_POOL,
+    host: hostname(),
+    pid: process.pid,
+    publicUrl,
+    concurrency: config.concurrency,
+    takeoverMs: config.takeoverSeconds * 1000,
+    // The embedded database is guarded by its data dir: who holds it is alone.
+    isSole: config.databaseUrl === null,
+    targetRules: { allow: config.targetAllow },
+    proxy: config.targetProxy,
+    ca: config.targetCa,
+    signerOf: createSignerDirectory(database),
+    log,
+  });
+  await dispatcher.start();
+  if (config.databaseUrl !== null) {
+    const listener = await listenForWakeUps(databaseUrl, {
+      onWakeUps: (wakeUps) => void dispatcher.wake(wakeUps),
+      onGap: () => dispatcher.lookNow(),
+    });
+    stack.defer(() => listener.close());
+  }
+  return dispatcher;
+}
+
+/** A task of our own shards is told directly; of the others, their owners hear through Postgres. */
+function createWake(database: Database, dispatcher: Dispatcher | null): Wake {
+  const notify = createNotifier(database);
+  return (wakeUps) => {
+    const foreign = dispatcher === null ? wakeUps : dispatcher.wake(wakeUps);
+    if (foreign.length > 0) notify(foreign);
+  };
+}
+
+async function serveApi(
+  config: Config,
+  server: HttpServer,
+  parts: { database: Database; publicUrl: string; log: Log; wake: Wake },
+): Promise<void> {
+  const { createApi } = await import('./api/app.ts');
+  const { isReachable } = await import('./store/health.ts');
+  const api = createApi({
+    ...parts,
+    adminKey: config.adminKey!,
+    isDevelopment: config.mode === 'dev',
+    async isReady() {
+      if (server.isDraining()) return { ready: false, reason: 'shutting down' };
+      if (await isReachable(parts.database)) return { ready: true };
+      return { ready: false, reason: 'the database is not reachable' };
+    },
+  });
+  server.handle(api.fetch);
+}
+
+function keepPartitions(database: Database, log: Log, stack: AsyncDisposableStack): void {
+  const timer = setInterval(() => {
+    database
+      .run((sql) => createPartitions(sql), { timeoutMs: 30_000 })
+      .catch((error) => log.warn({ code: error?.code }, 'partitions not made, trying again later'));
+  }, PARTITIONS_EVERY_MS);
+  stack.defer(() => clearInterval(timer));
+}

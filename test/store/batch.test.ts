@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+import { type BatchOptions, createBatcher } from '../../src/store/batch.ts';
+
+interface Statement {
+  items: string[];
+  answer: (results: string[]) => void;
+  fail: (error: unknown) => void;
+}
+
+/** A batcher whose statements end when the test says so. */
+function batcher(options: Partial<BatchOptions<string, string>> = {}) {
+  const statements: Statement[] = [];
+  const add = createBatcher<string, string>({
+    run: (items) =>
+      new Promise((answer, fail) => {
+        statements.push({ items, answer, fail });
+      }),
+    maxItems: 3,
+    maxInFlight: 1,
+    ...options,
+  });
+  return { add, statements };
+}
+
+const sent = (statements: Statement[]) => statements.map(({ items }) => items.join(''));
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function answer(statement: Statement | undefined): Promise<void> {
+  statement!.answer(statement!.items.map((item) => item.toUpperCase()));
+  await turn();
+}
+
+describe('createBatcher()', () => {
+  it('sends at once when idle, and what queues up meanwhile together, in order', async () => {
+    const { add, statements } = batcher();
+    const results = [...'abcdef'].map(add);
+    expect(sent(statements)).toEqual(['a']);
+    await answer(statements[0]);
+    expect(sent(statements)).toEqual(['a', 'bcd']);
+    await answer(statements[1]);
+    expect(sent(statements)).toEqual(['a', 'bcd', 'ef']);
+    await answer(statements[2]);
+    expect(await Promise.all(results)).toEqual([...'ABCDEF']);
+  });
+
+  it('has no more statements in flight than it may', async () => {
+    const { add, statements } = batcher({ maxInFlight: 2 });
+    const results = [...'abcdefgh'].map(add);
+    expect(sent(statements)).toEqual(['a', 'b']);
+    await answer(statements[1]);
+    expect(sent(statements)).toEqual(['a', 'b', 'cde']);
+    for (const index of [0, 2, 3]) await answer(statements[index]);
+    expect(await Promise.all(results)).toEqual([...'ABCDEFGH']);
+  });
+
+  it('bounds the bytes of a statement, but sends an item that is larger alone', async () => {
+    const { add, statements } = batcher({ maxBytes: 4, bytesOf: (item) => item.length });
+    const results = ['a', 'bb', 'cc', 'd', 'eeeee', 'f'].map(add);
+    for (let index = 0; index < 5; index += 1) await answer(statements[index]);
+    expect(sent(statements)).toEqual(['a', 'bbcc', 'd', 'eeeee', 'f']);
+    expect(await Promise.all(results)).toHaveLength(6);
+  });
+
+  it('fails every item of a batch that failed', async () => {
+    const { add, statements } = batcher();
+    const results = Promise.allSettled([...'abc'].map(add));
+    await answer(statements[0]);
+    statements[1]!.fail(new Error('away'));
+    expect((await results).map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'rejected',
+      'rejected',
+    ]);
+    await answer((add('d'), statements[2]));
+  });
+
+  it('sends the items of a refused batch one by one, so that a bad one fails alone', async () => {
+    const { add, statements } = batcher({ isItemRefused: (error) => error === 'refused' });
+    const results = Promise.allSettled([...'abcd'].map(add));
+    await answer(statements[0]);
+    statements[1]!.fail('refused');
+    await turn();
+    await answer(statements[2]);
+    statements[3]!.fail('refused');
+    await turn();
+    await answer(statements[4]);
+    expect(sent(statements)).toEqual(['a', 'bcd', 'b', 'c', 'd']);
+    expect(await results).toMatchObject([
+      { value: 'A' },
+      { value: 'B' },
+      { reason: 'refused' },
+      { value: 'D' },
+    ]);
+  });
+
+  it('does not repeat a batch that failed for another reason', async () => {
+    const { add, statements } = batcher({ isItemRefused: (error) => error === 'refused' });
+    const results = Promise.allSettled([...'abc'].map(add));
+    await answer(statements[0]);
+    statements[1]!.fail('away');
+    await results;
+    expect(sent(statements)).toEqual(['a', 'bc']);
+  });
+});

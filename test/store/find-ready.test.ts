@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { findReady } from '../../src/store/promote.ts';
+import { createQueue, fill } from './lease-fixture.ts';
+import { useDatabase } from './task-fixture.ts';
+
+const database = useDatabase();
+
+describe('findReady()', () => {
+  it('returns the head of each (shard, queue, rank) once', async () => {
+    const queues = await Promise.all(
+      [5, 5, 7, 8].map((shard) => createQueue(database.sql, { shard })),
+    );
+    const ranks = [0, 3, -3, 0, 3, -3, 0];
+    for (const queue of queues) await fill(database.sql, queue, ...ranks.map((rank) => ({ rank })));
+    await fill(database.sql, queues[0]!, { delaySeconds: 60, rank: 9 });
+    const heads = await findReady(database.sql, [7, 5, 6]);
+    const rows = await database.sql`
+      select shard, queue, rank, min(seq) as seq from errand.ready where shard in (5, 7)
+      group by shard, queue, rank order by queue, rank`;
+    expect(heads).toHaveLength(9);
+    expect(heads.toSorted((a, b) => a.queue - b.queue || a.rank - b.rank)).toEqual([...rows]);
+  });
+
+  it('returns nothing when nothing is ready', async () => {
+    expect(await findReady(database.sql, [1, 2, 3])).toEqual([]);
+    expect(await findReady(database.sql, [])).toEqual([]);
+  });
+});
