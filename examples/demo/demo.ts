@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createClient, type ErrandClient, type Task } from 'errand/client';
 import { QUEUE } from './messages.ts';
 import { createService, freePort, type Service } from './service.ts';
-import { startWorker, type WorkerProcess } from './worker-process.ts';
+import { resultsFileOf, startWorker, type WorkerProcess } from './worker-process.ts';
 
 /** Everything that runs: the service and the worker, each a process, and a client. */
 export interface Demo {
@@ -41,17 +41,16 @@ export async function openDemo(root: string, cleanup: Cleanup): Promise<Demo> {
   const folder = mkdtempSync(join(tmpdir(), 'errand-demo-'));
   cleanup.push(() => rm(folder, { recursive: true, force: true }));
   chmodSync(folder, 0o755); // As root, the database runs as another user and must get through.
-  const resultsFile = join(folder, 'results.jsonl');
 
   const service = createService(folder, port);
   cleanup.push(service.stop);
-  const { ready, stop } = startWorker(service, root, resultsFile);
+  const { ready, stop } = startWorker(service, root, folder);
   cleanup.push(stop);
   const [worker] = await Promise.all([ready, service.start()]);
 
   const client = createClient({ url: service.url, key: service.key, retries: RETRIES });
   await client.queues.put(QUEUE, { rateLimits: LIMITS, retry: { minBackoffSeconds: 0.1 } });
-  return { folder, resultsFile, service, worker, client };
+  return { folder, resultsFile: resultsFileOf(folder), service, worker, client };
 }
 
 /** Undoes everything that was started. Safe to repeat. */

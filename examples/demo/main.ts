@@ -23,7 +23,7 @@ const PROBES = 200;
 
 const cleanup: Cleanup = [];
 let isInterrupted = false;
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupted);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupted);
 try {
   process.exitCode = await main();
 } catch (error) {
@@ -114,10 +114,8 @@ async function report(demo: Demo, root: string, walk: Task, seconds: number): Pr
     say(`  DIFFERENT from a straight run:\n${renderDifference(difference)}\n`);
     return 1;
   }
-  say(
-    `  Equal to a straight run: ${number(seen.files)} checksums, nothing missing, nothing counted`,
-  );
-  say(`  twice (${seen.repeated} directories were worked on again after a lost answer).\n`);
+  say(`  Equal to a straight run: ${number(seen.files)} checksums, nothing missing, nothing`);
+  say(`  counted twice (worked on again after a lost answer: ${seen.repeated} directories).\n`);
   return 0;
 }
 
@@ -130,7 +128,9 @@ async function keep({ service, worker, folder }: Demo): Promise<void> {
   await new Promise(() => {}); // The signal's handler ends it.
 }
 
+/** Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
 async function interrupted(): Promise<void> {
+  if (isInterrupted) return;
   isInterrupted = true;
   say('\n  Stopping …');
   await closeDemo(cleanup);

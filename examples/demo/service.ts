@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -85,8 +84,11 @@ async function waitUntilReady(url: string, child: ChildProcess, logFile: string)
     if (await isReady(url)) return;
     await pause(50);
   }
-  const log = (await readFile(logFile, 'utf8')).trimEnd().split('\n').slice(-20).join('\n');
-  throw new Error(`The service did not get ready; the end of its log:\n${log}`);
+  throw new Error(`The service did not get ready; the end of its log:\n${lastLines(logFile)}`);
+}
+
+export function lastLines(file: string): string {
+  return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-20).join('\n');
 }
 
 async function isReady(url: string): Promise<boolean> {

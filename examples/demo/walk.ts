@@ -8,7 +8,8 @@ const CACHE = /^\.(cache|vite|vitest)/;
 /**
  * Every file below `root`, as a path relative to it with `/`, always in the same order: by name, and in
  * each directory the files before the folders, so that a directory's own files stand together. Links
- * are not followed, and tools' caches are left out. With `after` it starts behind that path and reads only the folders it has to.
+ * are not followed, and tools' caches are left out. With `after` it starts behind that path and reads
+ * only the folders it has to.
  */
 export async function* walkFiles(
   root: string,

@@ -1,8 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FromWorker, newSeen, type Seen } from './messages.ts';
-import { endProcess, type Service } from './service.ts';
+import { endProcess, lastLines, type Service } from './service.ts';
 
 /** The worker's process, as the demo sees it. */
 export interface WorkerProcess {
@@ -16,27 +17,35 @@ export interface WorkerProcess {
 }
 
 export interface WorkerParts {
-  child: ChildProcess;
   /** Resolves when it listens; rejects when it ends before. */
   ready: Promise<WorkerProcess>;
   stop(): Promise<void>;
 }
 
-export function startWorker(service: Service, root: string, resultsFile: string): WorkerParts {
+/** Started at once. What it prints goes to a log in `folder`, where its results lie too. */
+export function startWorker(service: Service, root: string, folder: string): WorkerParts {
+  const logFile = join(folder, 'worker.log');
+  const log = openSync(logFile, 'a');
   const child = fork(join(import.meta.dirname, 'worker.ts'), {
     execArgv: ['--conditions=errand-source'],
+    stdio: ['ignore', log, log, 'ipc'],
     env: {
       ...process.env,
       DEMO_ROOT: root,
-      DEMO_RESULTS: resultsFile,
+      DEMO_RESULTS: resultsFileOf(folder),
       ERRAND_URL: service.url,
       ERRAND_KEY: service.key,
     },
   });
-  return { child, ready: watch(child), stop: () => endProcess(child, 'SIGTERM') };
+  closeSync(log);
+  return { ready: watch(child, logFile), stop: () => endProcess(child, 'SIGTERM') };
 }
 
-function watch(child: ChildProcess): Promise<WorkerProcess> {
+export function resultsFileOf(folder: string): string {
+  return join(folder, 'results.jsonl');
+}
+
+function watch(child: ChildProcess, logFile: string): Promise<WorkerProcess> {
   const { promise, resolve, reject } = Promise.withResolvers<WorkerProcess>();
   const heard = new EventEmitter().setMaxListeners(0);
   const arrivals = new Map<string, bigint>();
@@ -52,7 +61,9 @@ function watch(child: ChildProcess): Promise<WorkerProcess> {
       heard.emit(message.taskId);
     }
   });
-  child.once('exit', () => reject(new Error('The worker ended by itself')));
+  child.once('exit', () => {
+    reject(new Error(`The worker ended by itself; the end of its log:\n${lastLines(logFile)}`));
+  });
 
   const news = async (): Promise<void> => void (await once(heard, 'seen'));
   const arrival = async (taskId: string): Promise<bigint> => {

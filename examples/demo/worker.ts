@@ -72,7 +72,7 @@ server.on('request', async (incoming, outgoing) => {
   if (fault === 'timeout') return once(outgoing, 'close'); // The service hangs up at its deadline.
   await toNodeHandler(async (request) => {
     const response = await handler(request);
-    if (fault === 'dropped') incoming.socket.destroy();
+    if (fault === 'dropped') await once(outgoing.destroy(), 'close');
     return response;
   })(incoming, outgoing);
 });

@@ -3,13 +3,15 @@
  * calls verbs of the store. What anything throws becomes a problem in one place (`problem.ts`).
  * The app is a plain `(Request) => Response`; sockets are opened by whoever serves it.
  */
+
+import type { Log } from '../log.ts';
 import { sqlState } from '../store/errors.ts';
 import { allowedMethods } from './allowed-methods.ts';
 import { authenticate } from './auth.ts';
+import { describeApi } from './describe-api.ts';
 import { docsRoutes } from './docs.ts';
 import { healthRoutes } from './health.ts';
-import { describeApi } from './describe-api.ts';
-import type { ApiParts, Log } from './parts.ts';
+import type { ApiParts } from './parts.ts';
 import { asProblem, ProblemError, problemResponse } from './problem.ts';
 import { createQueueCache } from './queue-cache.ts';
 import { queueRoutes } from './queue-routes.ts';

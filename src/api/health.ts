@@ -1,5 +1,4 @@
-import { z } from '@hono/zod-openapi';
-import { createRoute } from '@hono/zod-openapi';
+import { createRoute, z } from '@hono/zod-openapi';
 import type { ApiParts } from './parts.ts';
 import { createRouter, type Router } from './router.ts';
 

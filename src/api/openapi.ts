@@ -18,5 +18,5 @@ const NO_PARTS: ApiParts = {
   publicUrl: 'http://localhost',
   wake: () => {},
   isReady: () => Promise.resolve({ ready: false }),
-  log: { info() {}, warn() {}, error() {} },
+  log: { debug() {}, info() {}, warn() {}, error() {} },
 };

@@ -1,3 +1,4 @@
+import type { Log } from '../log.ts';
 import type { Wake } from '../model.ts';
 import type { Database } from '../store/database.ts';
 import type { QueueCache } from './queue-cache.ts';
@@ -21,13 +22,6 @@ export interface ApiParts {
 export interface Readiness {
   ready: boolean;
   reason?: string;
-}
-
-/** The part of pino that the API uses. Fields never hold a payload, a key or a URL's query. */
-export interface Log {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
 }
 
 /** What a file of routes gets: the parts, and what the routes share among themselves. */

@@ -78,7 +78,6 @@ function storeProblem(error: StoreError, method: string): ProblemError | null {
   const isRead = method === 'GET' || method === 'HEAD';
   switch (error.code) {
     case 'database-unavailable':
-    case 'no-partition':
       return new ProblemError('database-unavailable', `${error.message}; repeat the request`);
     case 'outcome-unknown':
       return isRead

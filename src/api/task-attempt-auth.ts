@@ -1,5 +1,5 @@
-import { compactVerify, decodeJwt, importJWK, type JWTPayload } from 'jose';
 import type { MiddlewareHandler } from 'hono';
+import { compactVerify, decodeJwt, importJWK, type JWTPayload } from 'jose';
 import { HEADER } from '../protocol/headers.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
 import { projectIssuer } from '../protocol/token.ts';

@@ -163,7 +163,7 @@ function idOf(cursor: string): string {
 /** It is someone else's content on our origin: it must never run there as a page. */
 function outputHeaders({ contentType, fileName }: Output): Record<string, string> {
   const isSendable = contentType !== null && /^[\x20-\x7e]+$/.test(contentType);
-  const name = fileName?.toWellFormed().replace(/[\0-\x1f\x7f]/g, '') ?? '';
+  const name = fileName?.toWellFormed().replace(/\p{Cc}/gu, '') ?? '';
   return {
     'content-type': isSendable ? contentType : 'application/octet-stream',
     'content-disposition': name === '' ? 'attachment' : attachment(name),

@@ -1,4 +1,6 @@
 /** The client: enqueue tasks, look at them, manage queues. Imports nothing but web `fetch`. */
+
+export type { InputError, Problem, ProblemCode } from '../protocol/problem.ts';
 export type {
   Attempt,
   CreateTask,
@@ -11,7 +13,6 @@ export type {
   Task,
   TaskState,
 } from '../protocol/resources.ts';
-export type { InputError, Problem, ProblemCode } from '../protocol/problem.ts';
 export type { BatchItem, EnqueueOptions, ErrandClient, TaskFilters } from './client.ts';
 export { createClient } from './client.ts';
 export {

@@ -92,7 +92,9 @@ export function createClaimer(options: ClaimerOptions): Claimer {
       if (ofShard.length >= MAX_QUEUES_PER_CLAIM) continue;
       const claim = planClaim(state, Math.min(share, free), monotonic());
       if (claim === null) {
-        nextTokenSeconds = Math.min(nextTokenSeconds, secondsUntilOpen(state, monotonic()));
+        const seconds = secondsUntilOpen(state, monotonic());
+        // Zero: it waits for a call of its own to end, which pumps by itself.
+        if (seconds > 0) nextTokenSeconds = Math.min(nextTokenSeconds, seconds);
         continue;
       }
       free -= claim.limit;
@@ -110,7 +112,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
   }
 
   function pumpAfter(seconds: number): void {
-    if (!Number.isFinite(seconds) || seconds <= 0) return;
+    if (!Number.isFinite(seconds)) return;
     clearTimeout(rateTimer);
     rateTimer = setTimeout(pump, Math.min(Math.ceil(seconds * 1000), 60_000));
   }
@@ -174,7 +176,10 @@ export function createClaimer(options: ClaimerOptions): Claimer {
         if (leases.length > 0) await database.run((sql) => releaseTasks(sql, shard, leases));
         return;
       } catch (error) {
-        if (!isDatabaseAway(error)) throw error;
+        if (!isDatabaseAway(error)) {
+          // What it took, if anything, is found as lost when its lease ends.
+          return options.log.error({ shard, error: String(error) }, 'claim not recovered');
+        }
         await delay(FAILURE_DELAY_MS);
       }
     }

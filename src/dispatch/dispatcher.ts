@@ -58,6 +58,11 @@ export interface DispatcherOptions {
 const LEASE_MARGIN_SECONDS = 15;
 /** A claim whose answer took longer is given back: its leases have aged unseen. */
 const FRESH_CLAIM_MS = 5_000;
+/**
+ * Nor may a claim be older than this share of the take-over time: it was sent up to 6/10 of it after a
+ * beat, and whoever was struck since is certain again under another number.
+ */
+const FRESH_CLAIM_SHARE = 0.4;
 const LOST_BATCH = 500;
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
@@ -65,6 +70,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const monotonic = options.monotonic ?? (() => performance.now());
   const clock = createDatabaseClock(monotonic);
   const calls = pLimit(options.concurrency);
+  const freshMs = Math.min(FRESH_CLAIM_MS, options.takeoverMs * FRESH_CLAIM_SHARE);
   const inHand = new Map<string, ClaimedTask>();
   const poster = createPoster({
     guard: createTargetGuard(options.targetRules),
@@ -147,7 +153,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   /** From claimed to decided; what was decided is written while the slot is free again already. */
   async function attempt(task: ClaimedTask, state: QueueState, sentMs: number): Promise<void> {
-    const isFresh = monotonic() - sentMs < FRESH_CLAIM_MS && ownership.isCertain();
+    const isFresh = monotonic() - sentMs < freshMs && ownership.isCertain();
     if (isDraining || !isFresh) await giveBack(task);
     else void settle(task, await attemptCall(task, state.record));
     state.inFlight -= 1;

@@ -45,7 +45,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
 
   const chores: Chore[] = [
     { name: 'lost', everyMs: 5_000, isGlobal: false, run: options.settleLost },
-    { name: 'purge', everyMs: 1_000, isGlobal: false, run: purgeQueues },
+    { name: 'purge', everyMs: 2_000, isGlobal: false, run: purgeQueues },
     { name: 'keys', everyMs: 60_000, isGlobal: true, run: deleteKeys },
     { name: 'partitions', everyMs: HOUR_MS, isGlobal: true, run: makeDays },
     { name: 'retention', everyMs: HOUR_MS / 6, isGlobal: true, run: endDays },

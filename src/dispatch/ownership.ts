@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
@@ -47,6 +48,7 @@ export interface OwnershipOptions {
 const BEATS_PER_TAKEOVER = 5;
 const CERTAIN_SHARE = 0.6;
 const SHARDS_PER_TAKE = 64;
+const REGISTER_RETRY_MS = 200;
 
 /**
  * Who may claim from which shard. Each dispatcher moves its own heartbeat counter on and watches the
@@ -66,8 +68,21 @@ export function createOwnership(options: OwnershipOptions): Ownership {
   async function register(): Promise<void> {
     const { pool, host, pid } = options;
     owned.clear();
+    certainUntilMs = 0;
     dispatcher = await database.run((sql) => registerDispatcher(sql, { pool, host, pid }));
     log.info({ dispatcher, pool }, 'dispatcher registered');
+  }
+
+  async function registerWhenReachable(): Promise<void> {
+    while (!isLeaving) {
+      try {
+        return await register();
+      } catch (error) {
+        if (!isDatabaseAway(error)) throw error;
+        log.warn({ code: (error as { code: string }).code }, 'not registered yet, trying again');
+        await delay(REGISTER_RETRY_MS);
+      }
+    }
   }
 
   async function beatOnce(): Promise<void> {
@@ -84,18 +99,23 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     if (sentMs - lastBeatMs > options.takeoverMs / 2) seen.clear();
     lastBeatMs = sentMs;
     certainUntilMs = sentMs + options.takeoverMs * CERTAIN_SHARE;
-    const dead = findDead(heartbeat.dispatchers, answeredMs);
+    const dead = findDead(heartbeat.dispatchers, sentMs, answeredMs);
     const struck = dead.length === 0 ? [] : await database.run((sql) => strikeDead(sql, dead));
-    await take(struck);
+    if (struck.length > 0 || heartbeat.hasFreeShards) await take(struck);
   }
 
-  function findDead(dispatchers: { id: number; heartbeat: string }[], nowMs: number) {
+  /** Counted from the answer of one beat to the sending of another: a slow answer makes nobody older. */
+  function findDead(
+    dispatchers: { id: number; heartbeat: string }[],
+    sentMs: number,
+    answeredMs: number,
+  ) {
     const others = dispatchers.filter(({ id }) => id !== dispatcher);
     const dead = others.filter(({ id, heartbeat }) => {
       const last = seen.get(id);
-      if (last?.heartbeat !== heartbeat) seen.set(id, { heartbeat, sinceMs: nowMs });
+      if (last?.heartbeat !== heartbeat) seen.set(id, { heartbeat, sinceMs: answeredMs });
       if (options.isSole) return true;
-      return last?.heartbeat === heartbeat && nowMs - last.sinceMs >= options.takeoverMs;
+      return last?.heartbeat === heartbeat && sentMs - last.sinceMs >= options.takeoverMs;
     });
     const known = new Set(others.map(({ id }) => id));
     for (const id of seen.keys()) if (!known.has(id)) seen.delete(id);
@@ -121,8 +141,9 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     try {
       await beatOnce();
     } catch (error) {
-      if (!isDatabaseAway(error)) throw error;
-      log.warn({ code: (error as { code: string }).code }, 'heartbeat failed, trying again');
+      // Whatever it is, a dispatcher that stops beating is dead soon, and its calls are made again.
+      const level = isDatabaseAway(error) ? 'warn' : 'error';
+      log[level]({ code: (error as { code?: string }).code }, 'heartbeat failed, trying again');
     }
     if (!isLeaving) timer = setTimeout(beatAndReschedule, options.takeoverMs / BEATS_PER_TAKEOVER);
   }
@@ -132,7 +153,7 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     shards: () => owned,
     isCertain: () => monotonic() < certainUntilMs,
     async start() {
-      await register();
+      await registerWhenReachable();
       await beatAndReschedule();
     },
     async renew(shard) {

@@ -24,6 +24,8 @@ export interface PollerOptions {
 const LOOK_INTERVAL_MS = 300;
 /** A look may take this share of the time: it gets rarer when dead rows make it dear. */
 const LOOK_SHARE = 1 / 20;
+/** And no rarer than this: one that only waited for a database in trouble says nothing of the next. */
+const MAX_LOOK_INTERVAL_MS = 3_000;
 /** Promotions of tasks that fall due one after the other are at least this far apart. */
 const MIN_PROMOTION_GAP_MS = 10;
 const PROMOTE_BATCH = 1_000;
@@ -53,7 +55,8 @@ export function createPoller(options: PollerOptions): Poller {
     }
     if (isLook) {
       const tookMs = monotonic() - startedMs;
-      nextLookMs = monotonic() + Math.max(LOOK_INTERVAL_MS, tookMs / LOOK_SHARE);
+      const share = Math.min(tookMs / LOOK_SHARE, MAX_LOOK_INTERVAL_MS);
+      nextLookMs = monotonic() + Math.max(LOOK_INTERVAL_MS, share);
     }
     return Math.max(MIN_PROMOTION_GAP_MS, Math.min(nextLookMs, nextDueMs) - monotonic());
   }
@@ -99,7 +102,7 @@ export function createPoller(options: PollerOptions): Poller {
       () => {
         running = run();
       },
-      Math.min(delayMs, LOOK_INTERVAL_MS * 10),
+      Math.min(delayMs, MAX_LOOK_INTERVAL_MS),
     );
   }
 

@@ -76,6 +76,8 @@ export function connect(options: Omit<DatabaseOptions, 'timeoutMs'>): Sql {
     connect_timeout: 5,
     backoff: () => 0.2,
     idle_timeout: 0,
+    // A connection that is lost while it asks for types is a rejection that nobody can catch.
+    fetch_types: false,
     onnotice: () => {},
     connection: { application_name: options.name },
     ...PIPELINE,

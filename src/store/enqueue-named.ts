@@ -9,29 +9,69 @@ import {
   type NewTask,
   selectCreated,
 } from './enqueue.ts';
-import { sqlState } from './errors.ts';
+import { StoreError, sqlState } from './errors.ts';
 import { taskIdText } from './task-id.ts';
+
+/** A row is tried again only when who was in its way had gone by the time he was looked up. */
+const MOST_TRIES = 10;
 
 /**
  * The same for tasks with a name or an idempotency key, which can collide: keys and names are claimed
- * in sorted order (so that two batches never deadlock), with a lock timeout (a name held by an open
- * transaction stalls nobody else for long), and a task is inserted only where both were free.
+ * in sorted order, all keys before the first name (so that two batches never deadlock; counting them is
+ * what makes Postgres insert them all, whatever its plan), with a lock timeout (a name held by an open
+ * transaction stalls nobody else for long), and a task is inserted only where both were free. Of rows
+ * with the same (queue, name) or (queue, key) in one batch the first counts, the others find it taken.
  *
- * A batch must not repeat a (queue, name) or (queue, key). A row whose name is seen to be taken leaves
- * its key free; one whose name is taken in that very moment rolls the statement back (ER001) to the same
- * end: callers then send rows one by one, and see who has it.
+ * A row whose name is seen to be taken leaves its key free; one whose name is taken in that very moment
+ * rolls the statement back (ER001) to the same end: callers then send rows one by one, and see who has it.
  */
 export async function enqueueNamedTasks(sql: Sql, tasks: readonly NewTask[]): Promise<Enqueued[]> {
+  const results: Enqueued[] = [];
+  try {
+    await fillResults(sql, tasks, results);
+    return results;
+  } catch (cause) {
+    // Sent again row by row, what was created would find its name taken by itself.
+    if (!results.some((result) => result.kind === 'created')) throw cause;
+    const message = 'A batch of tasks was written in part before the database failed';
+    throw new StoreError('outcome-unknown', message, { cause });
+  }
+}
+
+/** One statement, and another that looks up who is in the way of the rows it refused. */
+async function fillResults(
+  sql: Sql,
+  tasks: readonly NewTask[],
+  results: Enqueued[],
+): Promise<void> {
+  let left = tasks.map((task, index) => ({ task, index }));
+  for (let tries = 0; left.length > 0; tries += 1) {
+    if (tries === MOST_TRIES) throw new Error('A name or key was taken, but never by anyone');
+    const rows = left.map(({ task }) => task);
+    const inserted = await insertFree(sql, rows);
+    for (const [at, result] of inserted) results[left[at]!.index] = result;
+    const refused = left.filter((_, at) => !inserted.has(at));
+    const holders = await findHolders(sql, refused);
+    for (const [index, result] of holders) results[index] = result;
+    left = refused.filter(({ index }) => !holders.has(index));
+  }
+}
+
+/** The tasks that were created, by their place in the batch. */
+async function insertFree(sql: Sql, tasks: readonly NewTask[]): Promise<Map<number, Enqueued>> {
   const rows = await sql<CreatedRow[]>`
     with bound as materialized (select set_config('lock_timeout', '500ms', true)),
     fresh as materialized (
-      select f.* from bound, lateral (${freshTasks(sql, tasks)}) f
+      select f.*,
+        (name is null or row_number() over (partition by queue, name order by ord) = 1)
+        and (key is null or row_number() over (partition by queue, key order by ord) = 1) as is_first
+      from bound, lateral (${freshTasks(sql, tasks)}) f
     ),
     keyed as (
       insert into errand.idempotency (shard, queue, key, request_hash, task, expires_at)
       select shard, queue, key, request_hash, id, now() + interval '24 hours'
       from fresh f
-      where key is not null and not exists (
+      where is_first and key is not null and not exists (
         select from errand.task_name n
         where n.shard = f.shard and n.queue = f.queue and n.name = f.name
           and (n.free_from is null or n.free_from > now()))
@@ -43,8 +83,8 @@ export async function enqueueNamedTasks(sql: Sql, tasks: readonly NewTask[]): Pr
     ),
     named as (
       insert into errand.task_name (shard, queue, name, task)
-      select shard, queue, name, id from fresh
-      where name is not null and (key is null or id in (select task from keyed))
+      select shard, queue, name, id from fresh cross join (select count(*) from keyed) after_all_keys
+      where is_first and name is not null and (key is null or id in (select task from keyed))
       order by queue, name
       on conflict (shard, queue, name) do update
         set task = excluded.task, free_from = null
@@ -53,20 +93,17 @@ export async function enqueueNamedTasks(sql: Sql, tasks: readonly NewTask[]): Pr
     ),
     accepted as materialized (
       select * from fresh
-      where (key is null or id in (select task from keyed))
-        and case
-          when name is null or id in (select task from named) then true
-          when key is null then false
-          else errand.refuse('name-taken')
-        end
+      where case
+        when not is_first or (key is not null and id not in (select task from keyed)) then false
+        when name is null or id in (select task from named) then true
+        when key is null then false
+        else errand.refuse('name-taken')
+      end
     ),
     ${insertTasks(sql, sql`accepted`)}
     ${selectCreated(sql, sql`accepted`)}
   `;
-  const byOrd = new Map(rows.map((row) => [Number(row.ord), created(row)]));
-  const refused = tasks.flatMap((task, index) => (byOrd.has(index + 1) ? [] : [{ task, index }]));
-  const holders = await findHolders(sql, refused);
-  return tasks.map((_, index) => byOrd.get(index + 1) ?? holders.get(index)!);
+  return new Map(rows.map((row) => [Number(row.ord) - 1, created(row)]));
 }
 
 /** True for a failure that concerns one row of a batch, so that the others should be sent without it. */
@@ -81,16 +118,14 @@ export function isRowRefused(error: unknown): boolean {
   );
 }
 
-/** Who holds the key or the name that a refused row asked for. Found by primary key. */
+/** Who holds the key or the name that refused rows asked for, by their index. Found by primary key. */
 async function findHolders(
   sql: Sql,
   refused: readonly { task: NewTask; index: number }[],
 ): Promise<Map<number, Enqueued>> {
   if (refused.length === 0) return new Map();
   const column = columnsOf(sql, refused);
-  const rows = await sql<
-    { index: number; key_task: string | null; same: boolean; name_task: string | null }[]
-  >`
+  const rows = await sql<HolderRow[]>`
     select i.index, k.task as key_task, k.request_hash = i.request_hash as same, n.task as name_task
     from unnest(
       ${column('integer', (r) => r.index)}, ${column('smallint', (r) => r.task.shard)},
@@ -103,17 +138,23 @@ async function findHolders(
       on k.shard = i.shard and k.queue = i.queue and k.key = i.key and k.expires_at > now()
     left join errand.task_name n
       on n.shard = i.shard and n.queue = i.queue and n.name = i.name
+        and (n.free_from is null or n.free_from > now())
   `;
-  return new Map(rows.map((row) => [row.index, holder(row)]));
+  return new Map(rows.flatMap((row) => holderOf(row)));
 }
 
-function holder(row: {
+interface HolderRow {
+  index: number;
   key_task: string | null;
   same: boolean;
   name_task: string | null;
-}): Enqueued {
-  if (row.key_task !== null) {
-    return { kind: row.same ? 'repeated' : 'mismatch', taskId: taskIdText(row.key_task) };
+}
+
+/** Nothing when he has let go meanwhile: then the row can be tried again. */
+function holderOf({ index, key_task, same, name_task }: HolderRow): [number, Enqueued][] {
+  if (key_task !== null) {
+    return [[index, { kind: same ? 'repeated' : 'mismatch', taskId: taskIdText(key_task) }]];
   }
-  return { kind: 'name-taken', taskId: taskIdText(row.name_task ?? '') };
+  if (name_task !== null) return [[index, { kind: 'name-taken', taskId: taskIdText(name_task) }]];
+  return [];
 }

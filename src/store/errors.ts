@@ -5,7 +5,7 @@ export type StoreErrorCode =
   | 'outcome-unknown'
   | 'schema-too-new'
   | 'migration-conflict'
-  | 'no-partition';
+  | 'postgres-too-old';
 
 /** A failure of the database or of the way to it, as the rooms above need to tell them apart. */
 export class StoreError extends ErrandError {

@@ -1,3 +1,4 @@
+import { array } from './array.ts';
 import type { Sql } from './database.ts';
 
 /**
@@ -93,7 +94,7 @@ export async function listPurges(
 ): Promise<{ queue: number; shard: number }[]> {
   return sql<{ queue: number; shard: number }[]>`
     select id as queue, shard from errand.queue
-    where is_purging and shard = any(${sql.typed(shards as never, 1005)})
+    where is_purging and shard = any(${array(sql, 'smallint', shards)})
   `;
 }
 

@@ -5,6 +5,7 @@ import { StoreError } from './errors.ts';
 const MIGRATIONS = new URL('../../migrations/', import.meta.url);
 /** Any number that is ours alone among the users of this database. */
 const LOCK = 7_276_881_344;
+const OLDEST_POSTGRES = 15;
 
 interface Migration {
   number: number;
@@ -16,11 +17,12 @@ interface Migration {
  * Brings schema `errand` up to this version of the code; safe when several processes start at once,
  * and to repeat. Returns the names of the migrations it applied itself.
  *
- * Throws `schema-too-new` when the database was migrated by a newer version, and `migration-conflict`
- * when a migration fails or the recorded ones are not the ones in this package.
+ * Throws `postgres-too-old`, `schema-too-new` when the database was migrated by a newer version, and
+ * `migration-conflict` when a migration fails or the recorded ones are not the ones in this package.
  */
 export async function migrate(sql: Sql): Promise<string[]> {
   const migrations = await readMigrations();
+  await checkServer(sql);
   await createLedger(sql);
   const applied: string[] = [];
   for (;;) {
@@ -31,9 +33,17 @@ export async function migrate(sql: Sql): Promise<string[]> {
   }
 }
 
-/** The schema version that this code needs: the number of its newest migration. */
-export async function schemaVersion(): Promise<number> {
-  return (await readMigrations()).length;
+/** Told first, for on an older server the migrations would fail in the middle with a riddle. */
+async function checkServer(sql: Sql): Promise<void> {
+  const [row] = await sql<{ number: number; version: string }[]>`
+    select current_setting('server_version_num')::integer as number,
+      current_setting('server_version') as version
+  `;
+  if (row!.number >= OLDEST_POSTGRES * 10_000) return;
+  throw new StoreError(
+    'postgres-too-old',
+    `The database must be Postgres ${OLDEST_POSTGRES} or newer, got ${row!.version}: upgrade it, or point DATABASE_URL at another`,
+  );
 }
 
 async function readMigrations(): Promise<Migration[]> {

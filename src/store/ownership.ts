@@ -6,6 +6,8 @@ export interface Heartbeat {
   databaseTime: Date;
   /** False when our own row is gone: others took us for dead, and we must begin anew. */
   isAlive: boolean;
+  /** True when the pool has shards that nobody owns. */
+  hasFreeShards: boolean;
   dispatchers: { id: number; pool: string; heartbeat: string }[];
 }
 
@@ -29,19 +31,24 @@ export async function registerDispatcher(
 /** Moves our own counter on and reads everyone's. Each updates only its own row. */
 export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
   const rows = await sql<
-    { now: Date; id: number; pool: string; heartbeat: string; mine: boolean }[]
+    { now: Date; id: number; pool: string; heartbeat: string; mine: boolean; free: boolean }[]
   >`
     with mine as (
       update errand.dispatcher set heartbeat = heartbeat + 1, seen_at = now()
-      where id = ${dispatcher} returning id
+      where id = ${dispatcher} returning id, pool
     )
     select clock_timestamp() as now, d.id, d.pool, d.heartbeat,
-      exists (select from mine) as mine
+      exists (select from mine) as mine,
+      exists (
+        select from errand.ownership o where o.pool = (select pool from mine)
+          and not exists (select from errand.dispatcher x where x.id = o.dispatcher)
+      ) as free
     from (select 1) one left join errand.dispatcher d on true
   `;
   return {
     databaseTime: rows[0]!.now,
     isAlive: rows[0]!.mine,
+    hasFreeShards: rows[0]!.free,
     dispatchers: rows.filter((row) => row.id !== null),
   };
 }

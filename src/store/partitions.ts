@@ -1,4 +1,5 @@
 import type { Sql } from './database.ts';
+import { sqlState } from './errors.ts';
 
 /** Tables cut by the day in the task's id. */
 const PARTITIONED = ['task', 'finished', 'attempt'] as const;
@@ -20,6 +21,15 @@ export async function createPartitions(sql: Sql, daysAhead = 7): Promise<void> {
          select from pg_inherits where inhrelid = to_regclass('errand.attempt_' || to_char(d, 'YYYYMMDD')))
   `;
   for (const { day } of days) await createDay(sql, day);
+}
+
+/**
+ * True for an insert that found no partition for its day: nobody made the coming days in time. A check
+ * constraint has the same code, but a name.
+ */
+export function isPartitionMissing(error: unknown): boolean {
+  const constraint = (error as { constraint_name?: string } | null)?.constraint_name;
+  return sqlState(error) === '23514' && constraint === undefined;
 }
 
 /**

@@ -7,6 +7,8 @@ export interface ReadyHead {
   queue: number;
   rank: number;
   seq: string;
+  /** The queue's version now, where the look told it: what is known of the queue may be older. */
+  version?: number;
 }
 
 export interface Promoted {
@@ -93,7 +95,7 @@ export async function promoteDue(
  * with the number of queues that have ready tasks, not with the tasks.
  */
 export async function findReady(sql: Sql, shards: readonly number[]): Promise<ReadyHead[]> {
-  return sql<ReadyHead[]>`
+  const rows = await sql<(ReadyHead & { version: string })[]>`
     with recursive head as (
       select r.* from unnest(${array(sql, 'smallint', shards)}) as s(shard)
       cross join lateral (
@@ -108,8 +110,10 @@ export async function findReady(sql: Sql, shards: readonly number[]): Promise<Re
         order by r.queue, r.rank, r.seq limit 1
       ) n
     )
-    select shard, queue, rank, seq from head
+    select h.shard, h.queue, h.rank, h.seq, q.version
+    from head h join errand.queue q on q.id = h.queue
   `;
+  return rows.map((row) => ({ ...row, version: Number(row.version) }));
 }
 
 function tasksOfShard(heads: readonly { shard: number; tasks: number }[], shard: number): number {

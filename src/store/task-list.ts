@@ -30,7 +30,7 @@ export interface TaskPage {
 }
 
 /** Index entries that one statement looks at, over all the places it looks at. */
-const SCANNED = 4_000;
+const SCANNED = 1_000;
 /** Of each queue at least, however many queues there are. */
 const LEAST_SCANNED = 8;
 const NEWEST = 'f'.repeat(32);

@@ -49,7 +49,7 @@ export async function verifyRooms(sql: Sql): Promise<Verification> {
         coalesce(k.is_going, false) as is_going
       from known k full join held h on h.shard = k.shard and h.task = k.id
     )
-    select j.kind, count(*)::integer as count, (array_agg(j.id::text order by j.id))[1:5] as examples,
+    select j.kind, count(*)::integer as count, to_jsonb((array_agg(j.id::text order by j.id))[1:5]) as examples,
       (select count(*)::integer from known) as tasks
     from judged j where j.kind is null or not j.is_going
     group by j.kind

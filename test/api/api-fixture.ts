@@ -57,7 +57,7 @@ export async function createApiFixture(overrides: Partial<ApiParts> = {}): Promi
     publicUrl: 'https://errand.example',
     wake: (more) => wakeUps.push(...more),
     isReady: () => Promise.resolve({ ready: true }),
-    log: { info: note, warn: note, error: note },
+    log: { debug: note, info: note, warn: note, error: note },
     ...overrides,
   });
 

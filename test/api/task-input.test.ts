@@ -152,6 +152,19 @@ describe('The body of a new task', () => {
     expect(errors).toHaveLength(4);
   });
 
+  it('is refused when it is missing, no JSON, or of another type', async () => {
+    const send = (body?: string, type: string | null = 'application/json') =>
+      fixture.call('POST', PATH, { body, headers: { 'content-type': type } });
+    expectProblem(await send('{"url":'), 'invalid-json');
+    expectProblem(await send('', 'application/json'), 'invalid-json');
+    expectProblem(
+      await send('url=x', 'application/x-www-form-urlencoded'),
+      'unsupported-media-type',
+    );
+    expect((await send(undefined, null)).status).toBeGreaterThanOrEqual(400);
+    expect((await send(undefined, null)).status).toBeLessThan(500);
+  });
+
   it('is refused when it is larger than 2 MiB', async () => {
     const body = { url, payload: 'x'.repeat(2 * 1024 * 1024) };
     expectProblem(await fixture.call('POST', PATH, { body }), 'body-too-large');

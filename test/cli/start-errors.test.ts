@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -113,6 +113,7 @@ describe('errand dev', () => {
     const file = join(tmpdir(), `errand-file-${process.pid}`);
     await writeFile(file, '');
     const { code, stderr } = await runErrand(['dev', '--data-dir', join(file, 'data')]);
+    await rm(file);
     expect(code).toBe(1);
     expect(stderr).toBe(
       `errand: Cannot write ${join(file, 'data')}: a part of the path is a file; ` +

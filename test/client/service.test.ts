@@ -85,7 +85,10 @@ describe('the client with the service', () => {
     expect((await client.queues.resume('mine')).paused).toBe(false);
     const refused = await client.enqueue('mine', { url, payload: 'no', delaySeconds: 600 });
     await client.run(refused.id);
-    expect(await client.waitFor(refused)).toMatchObject({ state: 'failed', attempts: 1 });
+    expect(await client.waitFor(refused, { timeoutMs: 20_000 })).toMatchObject({
+      state: 'failed',
+      attempts: 1,
+    });
     await client.retry(refused.id);
     expect(await client.cancel(refused.id)).toMatchObject({ state: 'cancelled' });
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -33,7 +33,14 @@ async function startDemo(...options: string[]) {
   const until = async (text: string): Promise<void> => {
     while (!output.includes(text)) await once(child, 'heard');
   };
-  return { child, temporary, output: () => output, until, closed: once(child, 'close') };
+  return {
+    child,
+    root: tree.root,
+    temporary,
+    output: () => output,
+    until,
+    closed: once(child, 'close'),
+  };
 }
 
 describe('npm run demo', () => {
@@ -48,6 +55,14 @@ describe('npm run demo', () => {
     expect(output()).toContain('Equal to a straight run: 1,200 checksums');
     expect(output()).not.toContain('\u001b');
     expect(await readdir(temporary)).toEqual([]);
+  }, 90_000);
+
+  it('exits with 1 and says the difference when the result is not that of a straight run', async () => {
+    const { closed, output, root, until } = await startDemo();
+    await until('100 %');
+    await writeFile(join(root, 'late.txt'), 'This came after the walk\n');
+    expect(await closed, output()).toEqual([1, null]);
+    expect(output()).toContain('DIFFERENT from a straight run:\n  missing: late.txt\n');
   }, 90_000);
 
   it('--keep leaves everything running until it is interrupted', async () => {
@@ -65,6 +80,8 @@ describe('npm run demo', () => {
     const { child, closed, output, temporary, until } = await startDemo();
     await until('Errand demo');
     child.kill('SIGINT');
+    await until('Stopping');
+    child.kill('SIGINT'); // As under npm, which passes on what the terminal sends to all.
     expect(await closed, output()).toEqual([130, null]);
     expect(existsSync(temporary)).toBe(true);
     expect(await readdir(temporary)).toEqual([]);

@@ -18,7 +18,7 @@ const PATHS = [
 ];
 let tree: Awaited<ReturnType<typeof makeTree>>;
 beforeAll(async () => {
-  tree = await makeTree(PATHS);
+  tree = await makeTree([...PATHS, '.vite/deps/x', 'a/.vitest-cache/y']);
   await symlink(join(tree.root, 'B'), join(tree.root, 'link'));
   await symlink(tree.root, join(tree.root, 'b/loop'));
 });
@@ -31,7 +31,7 @@ async function collect(paths: AsyncIterable<string>): Promise<string[]> {
 }
 
 describe('walkFiles()', () => {
-  it('gives every file once, files before folders, and follows no link', async () => {
+  it('gives every file once, files before folders, follows no link, leaves caches out', async () => {
     expect(await collect(walkFiles(tree.root))).toEqual(PATHS);
   });
 

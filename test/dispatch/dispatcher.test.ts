@@ -202,6 +202,24 @@ describe('dispatcher', () => {
     expect(target.inFlight.most).toBe(1);
   });
 
+  test('a queue that was met while it was paused is served when it is resumed', async () => {
+    const setPaused = (isPaused: boolean) =>
+      bench.database.run(
+        (sql) => sql`update errand.queue set version = version + 1,
+          paused_at = ${isPaused ? new Date() : null} where id = 1`,
+      );
+    await setPaused(true);
+    const [first] = await bench.enqueue({ url: target.url });
+    // The look that meets the paused queue comes before this other queue's task is dispatched.
+    await bench.database.run(
+      (sql) => sql`insert into errand.queue (project, name, shard) values ('default', 'other', 0)`,
+    );
+    await finished((await bench.enqueue({ url: `${target.url}/other`, queue: 2 }))[0]!);
+    expect(target.arrivals.map(({ path }) => path)).toEqual(['/other']);
+    await setPaused(false);
+    await finished(first!);
+  });
+
   test('2,000 tasks are dispatched once each, none is lost, and the rooms are clean', async () => {
     await bench.database.run(
       (sql) => sql`update errand.queue set version = version + 1,

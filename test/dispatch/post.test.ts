@@ -62,7 +62,7 @@ async function timed<Result>(call: Promise<Result>): Promise<[Result, number]> {
 function endless(first: string, more: string, everyMs: number) {
   return raw((socket) => {
     socket.write(first);
-    const timer = setInterval(() => socket.write(more), everyMs);
+    const timer = setInterval(() => socket.writableNeedDrain || socket.write(more), everyMs);
     socket.on('close', () => clearInterval(timer));
   });
 }

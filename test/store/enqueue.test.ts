@@ -195,6 +195,29 @@ describe('enqueueNamedTasks()', () => {
     }
   });
 
+  it('lets the first row of a name or key count, and the others find it', async () => {
+    const keyed = (name: string, key: string) =>
+      newTask({ name, idempotency: { key, requestHash: hash(1) } });
+    const batch = [
+      newTask({ name: 'rep' }),
+      keyed('rep', 'rep-1'),
+      newTask({ name: 'rep' }),
+      keyed('rep-2', 'rep-2'),
+      keyed('rep-3', 'rep-2'),
+    ];
+    const results = await enqueueNamedTasks(database.sql, batch);
+    expect(kinds(results)).toEqual(['created', 'name-taken', 'name-taken', 'created', 'repeated']);
+    expect(new Set(results.slice(0, 3).map((result) => result.taskId)).size).toBe(1);
+    // A first row that creates nothing leaves the name to the next.
+    await database.sql`update errand.task_name set free_from = now() where name = 'rep-2'`;
+    const again = [keyed('rep-2', 'rep-2'), newTask({ name: 'rep-2' }), newTask({ name: 'rep-2' })];
+    expect(kinds(await enqueueNamedTasks(database.sql, again))).toEqual([
+      'repeated',
+      'created',
+      'name-taken',
+    ]);
+  });
+
   it('takes every key of a batch before any name', async () => {
     const other = await database.sql.reserve();
     await other`begin`;

@@ -3,7 +3,15 @@ import { listAttempts } from '../../src/store/task-attempts.ts';
 import { readOutput } from '../../src/store/task-output.ts';
 import { setProgress } from '../../src/store/task-progress.ts';
 import { readTask } from '../../src/store/task-read.ts';
-import { claimAll, enqueue, FAIL, newTask, SUCCEED, settle, useDatabase } from './task-fixture.ts';
+import {
+  claimAll,
+  enqueue,
+  FAIL,
+  type newTask,
+  SUCCEED,
+  settle,
+  useDatabase,
+} from './task-fixture.ts';
 
 const database = useDatabase();
 const ref = (taskId: string) => ({ project: 'default', taskId });

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
-import { invalidRequest } from '../problem.ts';
 import { received } from '../input-errors.ts';
+import { invalidRequest } from '../problem.ts';
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 200;

@@ -26,7 +26,7 @@ export const problemSchema = z
 
 type StatusOf<Code extends ProblemCode> = (typeof PROBLEM)[Code]['status'];
 
-interface ProblemResponse {
+export interface ProblemResponse {
   description: string;
   content: { 'application/problem+json': { schema: typeof problemSchema } };
 }

@@ -1,0 +1,180 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createPoller, type Poller } from '../../src/dispatch/poller.ts';
+import { connect, type Sql } from '../../src/store/database.ts';
+import { enqueueTasks } from '../../src/store/enqueue.ts';
+import type { ReadyHead } from '../../src/store/promote.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { silentLog, startBench } from '../support/dispatcher.ts';
+import { newTask } from '../support/new-task.ts';
+import { startTarget } from '../support/target.ts';
+import { until } from '../support/until.ts';
+import { openWatchedDatabase, type WatchedDatabase } from '../support/watched-database.ts';
+
+let schema: TestDatabase;
+let sql: Sql;
+let watched: WatchedDatabase;
+let poller: Poller;
+let heads: (ReadyHead & { atMs: number })[];
+
+beforeAll(async () => {
+  schema = await createTestDatabase();
+  sql = connect({ url: schema.url, connections: 4, name: 'test' });
+  watched = openWatchedDatabase(schema.url);
+});
+
+afterAll(async () => {
+  await watched.close();
+  await sql.end();
+  await schema.drop();
+});
+
+beforeEach(async () => {
+  await sql`truncate errand.ready, errand.scheduled, errand.task`;
+  heads = [];
+});
+
+async function polling(during: () => Promise<unknown>, monotonic = () => performance.now()) {
+  poller = createPoller({
+    database: watched,
+    shards: () => [0],
+    monotonic,
+    log: silentLog,
+    onHeads: (found) => heads.push(...found.map((head) => ({ ...head, atMs: performance.now() }))),
+  });
+  poller.start();
+  try {
+    await during();
+  } finally {
+    await poller.stop();
+  }
+}
+
+const pass = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe('poller', () => {
+  test('looks no more than 5 times in a second when there is nothing to do', async () => {
+    await polling(async () => {
+      const from = watched.begun();
+      await pass(2_000);
+      // A look is two statements: one promotes what is due, one reads the heads.
+      const looks = (watched.begun() - from) / 2;
+      expect(looks).toBeGreaterThanOrEqual(4);
+      expect(looks).toBeLessThanOrEqual(10);
+    });
+  });
+
+  test('promotes a task within a few milliseconds of when it is due, without being told of it', async () => {
+    await polling(async () => {
+      for (const delaySeconds of [0.25, 0.4]) {
+        await sql`truncate errand.ready`;
+        heads = [];
+        const [created] = await enqueueTasks(sql, [newTask({ delaySeconds })]);
+        await until(() => heads.length > 0, { timeoutMs: 2_000 });
+        const [row] = await sql<{ late: number }[]>`
+          select extract(epoch from clock_timestamp() - t.scheduled_at)::float8 * 1000 as late
+          from errand.task t where t.id = ${(created as { taskId: string }).taskId}`;
+        const sinceFoundMs = performance.now() - heads[0]!.atMs;
+        // Untold, a task due sooner than the next look waits for it; later ones are known by then.
+        expect(row!.late - sinceFoundMs).toBeLessThan(delaySeconds < 0.3 ? 100 : 30);
+      }
+    });
+  });
+
+  test('noteDue() makes it promote at the moment it is told', async () => {
+    await polling(async () => {
+      for (let round = 0; round < 3; round++) {
+        await sql`truncate errand.ready`;
+        heads = [];
+        const [created] = await enqueueTasks(sql, [newTask({ delaySeconds: 0.25 })]);
+        const dueMs = performance.now() + (created as { dueInSeconds: number }).dueInSeconds * 1_000;
+        poller.noteDue((created as { dueInSeconds: number }).dueInSeconds);
+        await until(() => heads.length > 0, { timeoutMs: 2_000 });
+        expect(heads[0]!.atMs - dueMs).toBeGreaterThan(-15);
+        expect(heads[0]!.atMs - dueMs).toBeLessThan(30);
+      }
+    });
+  });
+
+  test('promotes more than a batch holds without a pause between the batches', async () => {
+    await enqueueTasks(
+      sql,
+      Array.from({ length: 2_500 }, () => newTask({ delaySeconds: 0.1 })),
+    );
+    await pass(150);
+    await polling(async () => {
+      await until(async () => (await sql`select from errand.scheduled limit 1`).length === 0, {
+        timeoutMs: 1_500,
+      });
+    });
+  });
+
+  test('lookNow() looks at once', async () => {
+    await polling(async () => {
+      const from = watched.begun();
+      await until(() => watched.ended() >= from + 2);
+      await enqueueTasks(sql, [newTask()]);
+      const startMs = performance.now();
+      poller.lookNow();
+      await until(() => heads.length > 0);
+      expect(heads[0]!.atMs - startMs).toBeLessThan(100);
+    });
+  });
+
+  test('gets no rarer than one look in 3 s after a look that the database made wait', async () => {
+    let nowMs = 0;
+    await polling(
+      async () => {
+        await until(() => watched.begun() > 0);
+        const release = watched.holdAnswers();
+        const from = watched.answered();
+        nowMs += 300;
+        await until(() => watched.answered() > from);
+        nowMs += 1_900;
+        release();
+        await until(() => watched.ended() >= from + 2);
+        await enqueueTasks(sql, [newTask()]);
+        nowMs += 3_000;
+        await until(() => heads.length > 0, { timeoutMs: 4_000 });
+      },
+      () => nowMs,
+    );
+  });
+
+  test('goes on after polls that failed', async () => {
+    await polling(async () => {
+      await sql`alter table errand.scheduled rename to renamed`;
+      const from = watched.begun();
+      await until(() => watched.ended() > from + 1);
+      await sql`alter table errand.renamed rename to scheduled`;
+      await enqueueTasks(sql, [newTask()]);
+      await until(() => heads.length > 0);
+    });
+  });
+});
+
+test('a task committed late, behind what is claimed already, is dispatched within 400 ms', async () => {
+  const [bench, target] = await Promise.all([startBench(), startTarget()]);
+  const other = connect({ url: bench.databaseUrl, connections: 1, name: 'late' });
+  const waits: number[] = [];
+  try {
+    for (let round = 1; round <= 4; round++) {
+      let committedMs = 0;
+      await other.begin(async (transaction) => {
+        await enqueueTasks(transaction as unknown as Sql, [newTask({ url: `${target.url}/late` })]);
+        await bench.enqueue(...Array.from({ length: 5 }, () => ({ url: `${target.url}/early` })));
+        await target.arrived(round * 6 - 1);
+        committedMs = performance.now();
+      });
+      const last = (await target.arrived(round * 6)).at(-1)!;
+      expect(last.path).toBe('/late');
+      waits.push(last.atMs - committedMs);
+    }
+  } finally {
+    await other.end();
+    await bench.close();
+    await target.close();
+  }
+  // A look may wait for a busy machine, so not all are held to it.
+  expect(Math.min(...waits)).toBeLessThan(400);
+  expect(Math.max(...waits)).toBeLessThan(3_000);
+});

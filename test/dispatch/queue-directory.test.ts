@@ -1,0 +1,124 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createQueueDirectory, type QueueDirectory } from '../../src/dispatch/queue-directory.ts';
+import { isHungry, type QueueState } from '../../src/dispatch/queue-state.ts';
+import type { QueueRecord } from '../../src/model.ts';
+import { StoreError } from '../../src/store/errors.ts';
+import { silentLog } from '../support/dispatcher.ts';
+import { queueRecord } from '../support/queue-record.ts';
+import { until } from '../support/until.ts';
+
+const AWAY = new StoreError('database-unavailable', 'The database is not reachable');
+
+let nowMs: number;
+let stored: Map<number, QueueRecord>;
+let loads: number[][];
+let failure: Error | null;
+let changed: QueueState[];
+let directory: QueueDirectory;
+
+beforeEach(() => {
+  nowMs = 0;
+  stored = new Map([1, 2].map((id) => [id, queueRecord({ id, name: `q${id}` })]));
+  loads = [];
+  failure = null;
+  changed = [];
+  directory = createQueueDirectory({
+    async load(ids) {
+      loads.push(ids);
+      await Promise.resolve();
+      if (failure !== null) throw failure;
+      return ids.flatMap((id) => stored.get(id) ?? []);
+    },
+    pool: 'default',
+    monotonic: () => nowMs,
+    log: silentLog,
+    onChanged: (state) => changed.push(state),
+  });
+});
+
+const head = (queue: number, seq: number, rank = 0) => ({ shard: 0, queue, rank, seq: String(seq) });
+
+describe('queue directory', () => {
+  test('noteReady() loads a queue once, and keeps every head that is told meanwhile', async () => {
+    directory.noteReady(head(1, 9));
+    directory.noteReady(head(1, 5));
+    directory.noteReady(head(1, 7, -3));
+    await until(() => changed.length > 0);
+    expect(loads).toEqual([[1]]);
+    expect([...changed[0]!.cursors]).toEqual([
+      [0, 4n],
+      [-3, 6n],
+    ]);
+  });
+
+  test('noteReady() knows a loaded queue at once', async () => {
+    await directory.records([1]);
+    directory.noteReady(head(1, 5));
+    expect(changed).toHaveLength(1);
+    expect(loads).toHaveLength(1);
+  });
+
+  test('queues of another pool, and those that are gone, are left alone', async () => {
+    stored.set(2, queueRecord({ id: 2, pool: 'batch' }));
+    directory.noteReady(head(2, 1));
+    directory.noteReady(head(3, 1));
+    await until(() => loads.flat().includes(3));
+    expect(await directory.records([2, 3])).toEqual(new Map());
+    expect(changed).toEqual([]);
+  });
+
+  test('reload() takes over changed settings and keeps limits and cursors', async () => {
+    directory.noteReady(head(1, 5));
+    await until(() => changed.length === 1);
+    const state = changed[0]!;
+    state.inFlight = 3;
+    stored.set(1, queueRecord({ id: 1, version: 2 }, { maxConcurrentDispatches: 4 }));
+    await directory.reload([1]);
+    expect(changed).toEqual([state, state]);
+    expect(state).toMatchObject({ inFlight: 3, record: { version: 2 } });
+    await directory.reload([1]);
+    expect(changed).toHaveLength(2);
+  });
+
+  test.each([
+    ['paused', { paused: true }],
+    ['being purged', { isPurging: true }],
+  ])('a queue that was %s is read again when it has something ready', async (_, closed) => {
+    stored.set(1, queueRecord({ id: 1, version: 2, ...closed }));
+    directory.noteReady(head(1, 5));
+    await until(() => changed.length > 0);
+    expect(isHungry(changed[0]!)).toBe(false);
+    stored.set(1, queueRecord({ id: 1, version: 3 }));
+    nowMs += 200;
+    directory.noteReady(head(1, 5));
+    await until(() => isHungry(changed[0]!));
+    expect(loads).toHaveLength(2);
+  });
+
+  test('a paused queue is read no more than every 200 ms, however much is told of it', async () => {
+    stored.set(1, queueRecord({ id: 1, paused: true }));
+    for (nowMs = 0; nowMs < 1_000; nowMs += 10) {
+      directory.noteReady(head(1, nowMs));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(loads.length).toBeGreaterThan(2);
+    expect(loads.length).toBeLessThanOrEqual(8);
+  });
+
+  test('a load that fails is made again at the next head', async () => {
+    failure = AWAY;
+    directory.noteReady(head(1, 5));
+    await until(() => loads.length === 1);
+    failure = null;
+    await until(() => {
+      directory.noteReady(head(1, 5));
+      return changed.length > 0;
+    });
+  });
+
+  test('reload() and records() while the database is away: the one waits, the other throws', async () => {
+    failure = AWAY;
+    await directory.reload([1]);
+    await expect(directory.records([1])).rejects.toBe(AWAY);
+  });
+});

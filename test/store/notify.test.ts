@@ -1,0 +1,109 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { WakeUp } from '../../src/model.ts';
+import { type Database, openDatabase } from '../../src/store/database.ts';
+import { createNotifier, listenForWakeUps } from '../../src/store/notify.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { until } from '../support/until.ts';
+
+let test: TestDatabase;
+let database: Database;
+let listener: { close(): Promise<void> };
+let heard: WakeUp[][];
+let gaps: number;
+
+beforeEach(async () => {
+  test = await createTestDatabase();
+  database = openDatabase({ url: test.url, connections: 2, name: 'test' });
+  heard = [];
+  gaps = 0;
+  listener = await listenForWakeUps(test.url, {
+    onWakeUps: (wakeUps) => void heard.push(wakeUps),
+    onGap: () => {
+      gaps += 1;
+    },
+  });
+});
+
+afterEach(async () => {
+  await listener.close();
+  await database.close(100);
+  await test.drop();
+});
+
+function wakeUp(fields: Partial<WakeUp> = {}): WakeUp {
+  return { shard: 3, queue: 1, rank: 0, seq: '10', dueInSeconds: 0, ...fields };
+}
+
+const send = (payload: string) =>
+  database.run((sql) => sql`select pg_notify('errand_wake', ${payload})`);
+
+describe('createNotifier()', () => {
+  it('tells listeners what was enqueued', async () => {
+    const news = [
+      wakeUp({ rank: -7, seq: '9223372036854775807' }),
+      wakeUp({ queue: 2, seq: null, dueInSeconds: 1.5 }),
+    ];
+    createNotifier(database)(news);
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([news]);
+  });
+
+  it('sends what piles up meanwhile together: the first place of each queue and rank', async () => {
+    const notify = createNotifier(database);
+    notify([wakeUp({ seq: '1' })]);
+    for (const seq of ['12', '9', '100']) notify([wakeUp({ seq })]);
+    for (const dueInSeconds of [5, 2, 8]) notify([wakeUp({ seq: null, dueInSeconds })]);
+    notify([wakeUp({ rank: 1, seq: '50' })]);
+    await until(() => heard.length === 2);
+    expect(heard[0]).toEqual([wakeUp({ seq: '1' })]);
+    expect(heard[1]).toEqual([
+      wakeUp({ seq: '9' }),
+      wakeUp({ seq: null, dueInSeconds: 2 }),
+      wakeUp({ rank: 1, seq: '50' }),
+    ]);
+  });
+
+  it('says "look at everything" when the news is more than fits', async () => {
+    const before = gaps;
+    const many = Array.from({ length: 1_000 }, (_, queue) => wakeUp({ queue }));
+    createNotifier(database)(many);
+    await until(() => gaps > before);
+    expect(heard).toEqual([]);
+  });
+
+  it('goes on after a notification that failed', async () => {
+    const away = openDatabase({ url: 'postgres://127.0.0.1:1/x', connections: 1, name: 'test' });
+    let isAway = true;
+    const run: Database['run'] = (verb, options) => (isAway ? away : database).run(verb, options);
+    const notify = createNotifier({ ...database, run });
+    notify([wakeUp({ seq: '1' })]);
+    isAway = false;
+    notify([wakeUp({ seq: '2' })]);
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([[wakeUp({ seq: '2' })]]);
+    await away.close(100);
+  });
+});
+
+describe('listenForWakeUps()', () => {
+  it('takes what it does not understand for "look at everything"', async () => {
+    for (const payload of ['not json', '{"a":1}', '[1]', '*']) {
+      const before = gaps;
+      await send(payload);
+      await until(() => gaps > before);
+    }
+    expect(heard).toEqual([]);
+  });
+
+  it('listens again after its connection was lost, and says that there was a gap', async () => {
+    const before = gaps;
+    await database.run(
+      (sql) => sql`select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'errand listen' and datname = current_database()`,
+    );
+    await until(() => gaps > before);
+    createNotifier(database)([wakeUp()]);
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([[wakeUp()]]);
+  });
+});

@@ -1,0 +1,225 @@
+/**
+ * Promise 10: speed does not depend on how much history, backlog or delayed work there is. The verbs
+ * run against a large database while auto_explain hands over the plans they really ran by.
+ */
+import postgres, { type Sql } from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createPartitions } from '../../src/store/partitions.ts';
+import { findReady, promoteDue } from '../../src/store/promote.ts';
+import { releaseTasks, settleTasks } from '../../src/store/settle.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import {
+  claim,
+  continueWith,
+  createOwner,
+  createQueue,
+  type Owner,
+  queueClaim,
+  retryIn,
+  settlementOf,
+  type TestQueue,
+} from './lease-fixture.ts';
+import { FAIL, SUCCEED } from './task-fixture.ts';
+
+/** What a node of a plan did to one table. */
+interface Access {
+  table: string;
+  how: string;
+  index: string | undefined;
+  /** Rows read, those that a filter threw away included. */
+  rows: number;
+}
+
+interface PlanNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Index Name'?: string;
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Rows Removed by Filter'?: number;
+  'Rows Removed by Index Recheck'?: number;
+  Plans?: PlanNode[];
+}
+
+interface Session {
+  sql: Sql;
+  /** Plans of the statements since the last look. */
+  plans: PlanNode[];
+}
+
+const RANKS = [-5, 0, 5, 9];
+const BACKLOG = 100_000;
+const BATCH = 50;
+/** Rows that a verb may read of one table for each task it moves. */
+const READS_PER_TASK = 4;
+
+let database: TestDatabase;
+let owner: Owner;
+let queues: TestQueue[];
+/** Its statements were planned while everything was empty, as those of a dispatcher that started so. */
+let early: Session;
+let custom: Session;
+/** Postgres has chosen for itself between plans for these parameters and for any. */
+let seasoned: Session;
+
+async function openSession(planCacheMode: string): Promise<Session> {
+  const plans: PlanNode[] = [];
+  const sql = postgres(database.url, {
+    max: 1,
+    onnotice: ({ message }) => {
+      const json = /plan:\s*(\{.*\})/s.exec(message ?? '')?.[1];
+      if (json !== undefined) plans.push(JSON.parse(json).Plan);
+    },
+  });
+  await sql.unsafe(`
+    load 'auto_explain';
+    set auto_explain.log_format = json;
+    set auto_explain.log_analyze = on;
+    set auto_explain.log_timing = off;
+    set auto_explain.log_min_duration = 0;
+    set client_min_messages = log;
+    set plan_cache_mode = ${planCacheMode}`);
+  return { sql, plans };
+}
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  [early, custom, seasoned] = (await Promise.all(
+    ['force_generic_plan', 'force_custom_plan', 'auto'].map(openSession),
+  )) as [Session, Session, Session];
+  await createPartitions(custom.sql);
+  owner = await createOwner(custom.sql);
+  queues = await Promise.all([1, 2, 3, 4, 5].map(() => createQueue(custom.sql)));
+  await analyze();
+  for (const verb of Object.values(VERBS)) await verb(early.sql);
+  await fillDatabase(custom.sql);
+});
+
+afterAll(async () => {
+  for (const session of [early, custom, seasoned]) await session?.sql.end({ timeout: 1 });
+  await database?.drop();
+});
+
+/** What vacuum has seen empty, the planner takes for empty for a while. */
+async function analyze(): Promise<void> {
+  for (const table of ['ready', 'scheduled', 'lease', 'task', 'finished', 'attempt']) {
+    await custom.sql.unsafe(`vacuum (analyze, truncate) errand.${table}`);
+  }
+}
+
+/** It does so at the sixth time. */
+async function season(): Promise<void> {
+  for (let time = 1; time <= 8; time += 1) {
+    for (const verb of Object.values(VERBS)) await verb(seasoned.sql);
+  }
+}
+
+/** A backlog in five queues of four ranks, as much again for later, and as much history. */
+async function fillDatabase(sql: Sql): Promise<void> {
+  const ids = queues.map(({ queue }) => queue).join(',');
+  await sql.unsafe(`
+    create temp table made as
+      select i, errand.task_id(now() - i * interval '20 milliseconds', 0, gen_random_uuid()) as id,
+        (array[${ids}])[1 + i % 5] as queue, (array[${RANKS.join(',')}])[1 + i / 5 % 4] as rank
+      from generate_series(1, ${BACKLOG * 3}) i;
+    insert into errand.task (shard, id, step, queue, rank, url, method, body, scheduled_at, created_at)
+      select 0, id, 0, queue, rank, 'http://127.0.0.1:9/', 'POST', 'payload', now(), now() from made;
+    insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at)
+      select 0, queue, rank, nextval('errand.task_seq'), id, 0, 0, now() from made
+      where i <= ${BACKLOG};
+    insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
+      select 0, now() + i * interval '1 second', id, 0, queue, rank, 0 from made
+      where i > ${BACKLOG} and i <= ${BACKLOG * 2};
+    insert into errand.finished (shard, task, queue, state, step, attempt, finished_at, retained_until)
+      select 0, id, queue, 'succeeded', 0, 1, now(), now() + interval '7 days' from made
+      where i > ${BACKLOG * 2};
+    insert into errand.attempt (shard, task, lease_id, step, attempt, dispatcher, outcome, settlement,
+        started_at, finished_at, duration_ms)
+      select 0, id, gen_random_uuid(), 0, 1, 1, 'responded', 'succeed', now(), now(), 1 from made
+      where i > ${BACKLOG * 2};
+    insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
+      select 1, now() - i * interval '1 second', id, 0, queue, rank, 0 from made where i <= 5000`);
+  for (let taken = 0; taken < 3_000; taken += 1_000) await claimSome(sql, 200, 1_000_000 + taken);
+}
+
+const cursors = RANKS.map((rank) => ({ rank, afterSeq: '0' }));
+
+function claimSome(sql: Sql, limit: number, claimNumber: number) {
+  const of = queues.map((queue) => queueClaim(queue, { limit, cursors }));
+  return claim(sql, owner, of, { claim: claimNumber });
+}
+
+const VERBS = {
+  async claim(sql: Sql) {
+    await claimSome(sql, BATCH / 5, 1);
+  },
+  async settle(sql: Sql) {
+    const tasks = await claimSome(sql, BATCH / 5, 2);
+    const decisions = [SUCCEED, FAIL, retryIn(60), continueWith('next')];
+    const settlements = tasks.map((task, index) => {
+      return settlementOf(task, decisions[index % 4]!, { name: 'named' });
+    });
+    await settleTasks(sql, 0, settlements);
+  },
+  async release(sql: Sql) {
+    await releaseTasks(sql, 0, await claimSome(sql, BATCH / 5, 3));
+  },
+  async promote(sql: Sql) {
+    await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: null });
+    await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: 5 });
+  },
+  async findReady(sql: Sql) {
+    await findReady(sql, [0, 1, 2]);
+  },
+};
+
+function accesses(session: Session): Access[] {
+  const found: Access[] = [];
+  const walk = (node: PlanNode): void => {
+    const table = node['Relation Name'];
+    if (table !== undefined && node['Node Type'] !== 'ModifyTable' && node['Actual Loops'] > 0) {
+      const removed =
+        (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Index Recheck'] ?? 0);
+      const rows = (node['Actual Rows'] + removed) * node['Actual Loops'];
+      found.push({ table, how: node['Node Type'], index: node['Index Name'], rows });
+    }
+    node.Plans?.forEach(walk);
+  };
+  session.plans.splice(0).forEach(walk);
+  return found.filter(({ table }) =>
+    /^(ready|scheduled|lease|(task|finished|attempt)_\d+)$/.test(table),
+  );
+}
+
+/** In this order: statistics renew the plans that were made without them. */
+describe.each([
+  ['while everything was empty', () => early, async () => {}],
+  ['with its own parameters', () => custom, analyze],
+  ['as a connection at work does', () => seasoned, season],
+] as const)('planned %s', (_, session, prepare) => {
+  beforeAll(prepare);
+
+  it.each(Object.keys(VERBS) as (keyof typeof VERBS)[])(
+    '%s reads by index, and no more than it moves',
+    async (name) => {
+      session().plans.length = 0;
+      await VERBS[name](session().sql);
+      const read = accesses(session());
+      expect(read.length).toBeGreaterThan(0);
+      for (const access of read) {
+        expect(access.how).toMatch(/^(Index|Index Only|Bitmap Heap) Scan$/);
+        expect(access.rows).toBeLessThanOrEqual(BATCH * READS_PER_TASK);
+      }
+    },
+  );
+
+  it('claim does not, without its index', async () => {
+    const { sql } = session();
+    await sql`begin`;
+    await sql`alter table errand.ready drop constraint ready_pkey`;
+    await VERBS.claim(sql);
+    await sql`rollback`;
+    const most = Math.max(...accesses(session()).map(({ rows }) => rows));
+    expect(most).toBeGreaterThan(BATCH * READS_PER_TASK);
+  });
+});
