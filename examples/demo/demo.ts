@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createClient, type ErrandClient, type Task } from 'errand/client';
+import type { Cleanup } from './cleanup.ts';
 import { QUEUE } from './messages.ts';
 import { createService, freePort, type Service } from './service.ts';
 import { resultsFileOf, startWorker, type WorkerProcess } from './worker-process.ts';
@@ -17,9 +18,6 @@ export interface Demo {
   worker: WorkerProcess;
   client: ErrandClient;
 }
-
-/** What to undo at the end, last first; filled while things are being started. */
-export type Cleanup = (() => Promise<void>)[];
 
 /** Limits that do not limit, but for the concurrency that two cores can serve. */
 const LIMITS = {
@@ -39,23 +37,18 @@ const LOOK_EVERY_MS = 100;
 export async function openDemo(root: string, cleanup: Cleanup): Promise<Demo> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'errand-demo-'));
-  cleanup.push(() => rm(folder, { recursive: true, force: true }));
+  cleanup.add(() => rm(folder, { recursive: true, force: true }));
   chmodSync(folder, 0o755); // As root, the database runs as another user and must get through.
 
   const service = createService(folder, port);
-  cleanup.push(service.stop);
+  cleanup.add(service.stop);
   const { ready, stop } = startWorker(service, root, folder);
-  cleanup.push(stop);
+  cleanup.add(stop);
   const [worker] = await Promise.all([ready, service.start()]);
 
   const client = createClient({ url: service.url, key: service.key, retries: RETRIES });
   await client.queues.put(QUEUE, { rateLimits: LIMITS, retry: { minBackoffSeconds: 0.1 } });
   return { folder, resultsFile: resultsFileOf(folder), service, worker, client };
-}
-
-/** Undoes everything that was started. Safe to repeat. */
-export async function closeDemo(cleanup: Cleanup): Promise<void> {
-  for (let undo = cleanup.pop(); undo !== undefined; undo = cleanup.pop()) await undo();
 }
 
 /** Enqueues the walk: the one task that all others come from. */

@@ -7,7 +7,8 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Task } from 'errand/client';
 import { checksumStraight } from './checksum.ts';
-import { type Cleanup, closeDemo, type Demo, openDemo, startWalk, untilDrained } from './demo.ts';
+import { createCleanup } from './cleanup.ts';
+import { type Demo, openDemo, startWalk, untilDrained } from './demo.ts';
 import { probeLatency } from './probe.ts';
 import { createProgress } from './progress.ts';
 import { compare, isEqual, number, readTotals, renderDifference, renderFigures } from './report.ts';
@@ -21,7 +22,7 @@ const USAGE = `npm run demo -- [--dir <directory>] [--keep]
 `;
 const PROBES = 200;
 
-const cleanup: Cleanup = [];
+const cleanup = createCleanup();
 let isInterrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupted);
 try {
@@ -30,7 +31,7 @@ try {
   // What fails while everything is being stopped is no news.
   if (!isInterrupted) throw error;
 } finally {
-  await closeDemo(cleanup);
+  await cleanup.run();
 }
 
 async function main(): Promise<number> {
@@ -80,6 +81,7 @@ async function measure(root: string): Promise<Size> {
 async function showing<T>(demo: Demo, size: Size, work: () => Promise<T>): Promise<T> {
   const progress = createProgress(process.stdout);
   const update = (): void => {
+    if (isInterrupted) return;
     const { files, directories, faults, calls } = demo.worker.seen();
     const failed = Object.values(faults).reduce((sum, count) => sum + count, 0);
     const parts = [
@@ -98,7 +100,7 @@ async function showing<T>(demo: Demo, size: Size, work: () => Promise<T>): Promi
     return result;
   } finally {
     clearInterval(timer);
-    progress.end();
+    if (!isInterrupted) progress.end();
   }
 }
 
@@ -133,7 +135,7 @@ async function interrupted(): Promise<void> {
   if (isInterrupted) return;
   isInterrupted = true;
   say('\n  Stopping …');
-  await closeDemo(cleanup);
+  await cleanup.run();
   process.exit(130);
 }
 

@@ -6,7 +6,7 @@ export interface Progress {
   text: string;
 }
 
-const BAR_CELLS = 28;
+const BAR_CELLS = 20;
 const PLAIN_EVERY_MS = 1_000;
 
 /**

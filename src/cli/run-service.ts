@@ -24,7 +24,6 @@ export async function runService(
   const { startErrand } = await import('../main.ts');
   const stopAsked = watchSignals();
   const service = await startErrand(config, log);
-  log.info({ url: service.url, roles: config.roles }, 'listening');
   announce(service.url);
   warnOfPublicUrl(config, log);
 

@@ -4,7 +4,7 @@ import type { ClaimedTask } from '../model.ts';
 import { claimTasks, findLeases, type QueueClaim } from '../store/claim.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import { releaseTasks } from '../store/settle.ts';
+import { releaseTasks } from '../store/release.ts';
 import type { Ownership } from './ownership.ts';
 import {
   answerClaim,

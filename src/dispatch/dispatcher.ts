@@ -5,13 +5,13 @@
  */
 import pLimit from 'p-limit';
 import type { Log } from '../log.ts';
-import type { ClaimedTask, QueueRecord, Wake, WakeUp } from '../model.ts';
+import type { ClaimedTask, QueueRecord, Settlement, WakeUp } from '../model.ts';
 import { findLeases } from '../store/claim.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import type { ReadyHead } from '../store/promote.ts';
 import { loadQueuesByIds } from '../store/queue.ts';
-import { releaseTasks } from '../store/settle.ts';
+import { releaseTasks } from '../store/release.ts';
 import { createClaimer } from './claimer.ts';
 import { createDatabaseClock } from './database-clock.ts';
 import { deliver, lostAttempt } from './deliver.ts';
@@ -154,24 +154,24 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   /** From claimed to decided; what was decided is written while the slot is free again already. */
   async function attempt(task: ClaimedTask, state: QueueState, sentMs: number): Promise<void> {
     const isFresh = monotonic() - sentMs < freshMs && ownership.isCertain();
-    if (isDraining || !isFresh) await giveBack(task);
-    else void settle(task, await attemptCall(task, state.record));
+    const settlement = isDraining || !isFresh ? null : await attemptCall(task, state.record);
+    if (settlement === null) await giveBack(task);
+    else void settle(task, settlement);
     state.inFlight -= 1;
   }
 
-  async function attemptCall(task: ClaimedTask, queue: QueueRecord) {
+  /** Null when it could not even begin, for the database that keeps the signing key is away. */
+  async function attemptCall(task: ClaimedTask, queue: QueueRecord): Promise<Settlement | null> {
     try {
       return await deliver(deliverParts, task, queue);
     } catch (error) {
+      if (isDatabaseAway(error)) return null;
       log.error({ task: task.taskId, error: String(error) }, 'an attempt failed before its call');
       return lostAttempt(task, queue, clock.now());
     }
   }
 
-  async function settle(
-    task: ClaimedTask,
-    settlement: ReturnType<typeof lostAttempt>,
-  ): Promise<void> {
+  async function settle(task: ClaimedTask, settlement: Settlement): Promise<void> {
     const isValid = await settler.settle(settlement);
     inHand.delete(task.leaseId);
     if (!isValid) log.warn({ task: task.taskId }, 'the lease was lost before its settlement');
@@ -195,16 +195,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const leases = await database.run((sql) =>
       findLeases(sql, { shards, limit: LOST_BATCH, of: 'lost' }),
     );
-    const lost = leases.filter(({ leaseId }) => !inHand.has(leaseId));
-    const queues = await directory.records(lost.map(({ queue }) => queue));
-    await Promise.all(
-      lost.map(async (task) => {
-        const queue = queues.get(task.queue);
-        if (queue !== undefined) await settler.settle(lostAttempt(task, queue, clock.now()));
-      }),
+    const queues = await directory.records(leases.map(({ queue }) => queue));
+    // Ours are still being answered or settled; those of other pools are not ours to settle.
+    const lost = leases.filter(({ leaseId, queue }) => !inHand.has(leaseId) && queues.has(queue));
+    if (lost.length === 0) return;
+    const settled = await Promise.all(
+      lost.map((task) => settler.settle(lostAttempt(task, queues.get(task.queue)!, clock.now()))),
     );
-    if (lost.length > 0) log.warn({ tasks: lost.length }, 'lost attempts settled');
-    if (leases.length === LOST_BATCH && lost.length > 0) await settleLost();
+    log.warn({ tasks: settled.filter(Boolean).length }, 'lost attempts settled');
+    if (leases.length === LOST_BATCH && settled.some(Boolean)) await settleLost();
   }
 
   async function drain(graceMs: number): Promise<void> {
@@ -238,5 +237,3 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     drain,
   };
 }
-
-export type { Wake };

@@ -23,7 +23,7 @@ export interface PollerOptions {
 /** A row that was committed late, or whose wake-up was lost, waits no longer than this. */
 const LOOK_INTERVAL_MS = 300;
 /** A look may take this share of the time: it gets rarer when dead rows make it dear. */
-const LOOK_SHARE = 1 / 20;
+const LOOK_SHARE = 1 / 10;
 /** And no rarer than this: one that only waited for a database in trouble says nothing of the next. */
 const MAX_LOOK_INTERVAL_MS = 3_000;
 /** Promotions of tasks that fall due one after the other are at least this far apart. */

@@ -22,33 +22,24 @@ export interface QueueDirectoryOptions {
   onChanged: (state: QueueState) => void;
 }
 
-/** A queue that is paused or purged is read again this often at most, however much is enqueued to it. */
-const CLOSED_READ_GAP_MS = 200;
-
 /** The queues that this dispatcher has met, loaded when first needed and again when they changed. */
 export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirectory {
   const states = new Map<number, QueueState>();
   // Queues on their way, with what was found in them meanwhile.
   const wanted = new Map<number, ReadyHead[]>();
-  const readMs = new Map<number, number>();
   let isLoading = false;
 
   function note(head: ReadyHead): void {
     const state = states.get(head.queue);
+    // No claim would find out that a closed queue was opened again, for none is sent: the look does.
     const isCurrent = head.version === undefined || head.version === state?.record.version;
     if (state !== undefined && isCurrent) {
       noteReady(state, head.rank, BigInt(head.seq));
       options.onChanged(state);
-      if (!mustReadAgain(state)) return;
+      return;
     }
     wanted.set(head.queue, [...(wanted.get(head.queue) ?? []), head]);
     if (!isLoading) void loadWanted();
-  }
-
-  /** No claim finds out that a closed queue was opened again, for none is sent; so what lies in it asks. */
-  function mustReadAgain({ record }: QueueState): boolean {
-    if (!record.paused && !record.isPurging) return false;
-    return options.monotonic() - readMs.get(record.id)! >= CLOSED_READ_GAP_MS;
   }
 
   async function loadWanted(): Promise<void> {
@@ -76,7 +67,6 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
     for (const record of await options.load([...new Set(ids)])) {
       if (record.pool !== options.pool) continue;
       const known = states.get(record.id);
-      readMs.set(record.id, options.monotonic());
       if (known === undefined) {
         states.set(record.id, createQueueState(record, options.monotonic()));
       } else if (known.record.version !== record.version) {

@@ -87,14 +87,19 @@ export async function deleteExpiredKeys(sql: Sql, limit: number): Promise<number
   return row!.deleted;
 }
 
-/** Queues of these shards whose purge is not done. */
+/**
+ * Queues of these shards whose purge is not done, or was asked for in the last half minute: a statement
+ * that began before a purge may commit after its last batch.
+ */
 export async function listPurges(
   sql: Sql,
   shards: readonly number[],
 ): Promise<{ queue: number; shard: number }[]> {
   return sql<{ queue: number; shard: number }[]>`
     select id as queue, shard from errand.queue
-    where is_purging and shard = any(${array(sql, 'smallint', shards)})
+    where shard = any(${array(sql, 'smallint', shards)})
+      and (is_purging or purged_before between errand.lowest_task_id(now() - interval '30 seconds')
+        and errand.lowest_task_id(now()))
   `;
 }
 
@@ -110,7 +115,8 @@ export async function purgeBatch(
 ): Promise<number> {
   const [row] = await sql<{ deleted: number }[]>`
     with target as materialized (
-      select id, shard, purged_before from errand.queue where id = ${input.queue} and is_purging
+      select id, shard, purged_before from errand.queue
+      where id = ${input.queue} and purged_before is not null
     ),
     from_ready as (
       delete from errand.ready r
@@ -148,7 +154,7 @@ export async function purgeBatch(
     ),
     done as (
       update errand.queue set is_purging = false, version = version + 1
-      where id = (select id from target) and not exists (select from gone)
+      where id = (select id from target) and is_purging and not exists (select from gone)
     )
     select count(*)::integer as deleted from gone
   `;

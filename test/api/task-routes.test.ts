@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Output } from '../../src/model.ts';
 import { encodeCursor } from '../../src/api/schemas/page.ts';
+import type { Output } from '../../src/model.ts';
 import { claimAll, FAIL, SUCCEED, settle } from '../store/task-fixture.ts';
 import { type ApiFixture, createApiFixture, expectProblem } from './api-fixture.ts';
 

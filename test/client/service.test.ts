@@ -1,13 +1,13 @@
 import type { Server } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Cleanup, closeDemo } from '../../examples/demo/demo.ts';
+import { createCleanup } from '../../examples/demo/cleanup.ts';
 import { createService, freePort, type Service } from '../../examples/demo/service.ts';
 import { createClient, type ErrandClient } from '../../src/client/index.ts';
 import { makeTree } from '../demo/tree.ts';
 import { close, listen, serverUrl } from '../support/sign.ts';
 
-const cleanup: Cleanup = [];
+const cleanup = createCleanup();
 let service: Service;
 let client: ErrandClient;
 let worker: Server;
@@ -16,7 +16,7 @@ let url: string;
 /** The worker answers with what it was sent, as a file; `no` it refuses. */
 beforeAll(async () => {
   const folder = await makeTree([]);
-  cleanup.push(folder.remove);
+  cleanup.add(folder.remove);
   worker = await listen(async (request, response) => {
     const sent = await text(request);
     const headers = {
@@ -25,14 +25,14 @@ beforeAll(async () => {
     };
     response.writeHead(sent === 'no' ? 500 : 200, headers).end(`got ${sent}`);
   });
-  cleanup.push(() => close(worker));
+  cleanup.add(() => close(worker));
   url = serverUrl(worker);
   service = createService(folder.root, await freePort());
-  cleanup.push(service.stop);
+  cleanup.add(service.stop);
   await service.start();
   client = createClient({ url: service.url, key: service.key });
 });
-afterAll(() => closeDemo(cleanup));
+afterAll(() => cleanup.run());
 
 describe('the client with the service', () => {
   it('enqueues a task, waits for it, and reads its attempts and output', async () => {

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import type { ClientOptions, ErrandClient } from '../../src/client/index.ts';
 import {
   createClient,
   ErrandApiError,
   ErrandConnectionError,
   ErrandTimeoutError,
 } from '../../src/client/index.ts';
-import type { ClientOptions, ErrandClient } from '../../src/client/index.ts';
 import {
   aTask,
   problem,

@@ -1,13 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { checksumStraight } from '../../examples/demo/checksum.ts';
-import {
-  type Cleanup,
-  closeDemo,
-  type Demo,
-  openDemo,
-  startWalk,
-  untilDrained,
-} from '../../examples/demo/demo.ts';
+import { createCleanup } from '../../examples/demo/cleanup.ts';
+import { type Demo, openDemo, startWalk, untilDrained } from '../../examples/demo/demo.ts';
 import { compare, readTotals } from '../../examples/demo/report.ts';
 import { readResults } from '../../examples/demo/results.ts';
 import { makeTree, regularPaths } from './tree.ts';
@@ -17,13 +11,13 @@ const FILES = 3;
 /** Of 2,400 files in batches of 500: the walk has four steps before it and the tasks of some steps wait. */
 const KILL_AT = 150;
 
-const cleanup: Cleanup = [];
-afterEach(() => closeDemo(cleanup), 60_000);
+const cleanup = createCleanup();
+afterEach(() => cleanup.run(), 60_000);
 
 describe('the demo', () => {
   it('loses and doubles nothing when the service is killed (-9) in the middle and started again', async () => {
     const tree = await makeTree(regularPaths(DIRECTORIES, FILES));
-    cleanup.push(tree.remove);
+    cleanup.add(tree.remove);
     const demo = await openDemo(tree.root, cleanup);
     const walk = await startWalk(demo);
 

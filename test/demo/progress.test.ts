@@ -28,6 +28,6 @@ describe('createProgress()', () => {
   it('is 100 % only at the end', () => {
     expect(plainLine({ done: 999_999, total: 1_000_000, text: '' })).toContain('99 %');
     expect(barLine({ done: 10, total: 10, text: '' })).toContain('100 %');
-    expect(barLine(half)).toContain('██████████████░░░░░░░░░░░░░░  50 %');
+    expect(barLine(half)).toContain('██████████░░░░░░░░░░  50 %');
   });
 });

@@ -89,7 +89,11 @@ describe('claims under faults', () => {
 
   test('claims that failed leak neither slots nor tokens', async () => {
     const dispatcher = await start();
-    const limits = { maxDispatchesPerSecond: 0.001, maxBurstSize: 100, maxConcurrentDispatches: 16 };
+    const limits = {
+      maxDispatchesPerSecond: 0.001,
+      maxBurstSize: 100,
+      maxConcurrentDispatches: 16,
+    };
     await bench.database.run((sql) =>
       putQueue(sql, { project: 'default', name: 'default', settings: { rateLimits: limits } }),
     );

@@ -94,6 +94,12 @@ function settlementOf(task: ClaimedTask, fields: Partial<Settlement> = {}): Sett
   };
 }
 
+async function waitingStatements(): Promise<number> {
+  const [row] = await sql`select count(*)::integer as statements from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'`;
+  return row!.statements;
+}
+
 function attemptsOf(task: ClaimedTask) {
   return sql<{ settlement: string }[]>`
     select settlement from errand.attempt where task = ${task.taskId} order by attempt`;
@@ -150,12 +156,17 @@ describe('settle()', () => {
   test('repeats a batch whose answer was lost without writing it twice', async () => {
     const [task] = await claim(1);
     const settler = create();
-    await watched.run((each) => each`select 1`);
-    proxy.loseAnswers();
-    const done = settler.settle(settlementOf(task!));
+    // The write waits for the lock of its lease; once it does, its answer is as good as lost.
+    const done = await sql.begin(async (transaction) => {
+      await transaction`select from errand.lease where task = ${task!.taskId} for update`;
+      const settled = settler.settle(settlementOf(task!));
+      await until(async () => (await waitingStatements()) > 0, { what: 'a write that waits' });
+      proxy.loseAnswers();
+      return { settled };
+    });
     await until(async () => (await attemptsOf(task!)).length > 0, { what: 'the lost write' });
     proxy.mend();
-    await done;
+    await done.settled;
     expect(await attemptsOf(task!)).toEqual([{ settlement: 'succeed' }]);
   });
 

@@ -71,7 +71,9 @@ describe('createBatcher()', () => {
       'rejected',
       'rejected',
     ]);
-    await answer((add('d'), statements[2]));
+    const next = add('d');
+    await answer(statements[2]);
+    expect(await next).toBe('D');
   });
 
   it('sends the items of a refused batch one by one, so that a bad one fails alone', async () => {

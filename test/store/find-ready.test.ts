@@ -6,7 +6,7 @@ import { useDatabase } from './task-fixture.ts';
 const database = useDatabase();
 
 describe('findReady()', () => {
-  it('returns the head of each (shard, queue, rank) once', async () => {
+  it('returns the head of each (shard, queue, rank) once, with the version of its queue', async () => {
     const queues = await Promise.all(
       [5, 5, 7, 8].map((shard) => createQueue(database.sql, { shard })),
     );
@@ -18,7 +18,9 @@ describe('findReady()', () => {
       select shard, queue, rank, min(seq) as seq from errand.ready where shard in (5, 7)
       group by shard, queue, rank order by queue, rank`;
     expect(heads).toHaveLength(9);
-    expect(heads.toSorted((a, b) => a.queue - b.queue || a.rank - b.rank)).toEqual([...rows]);
+    expect(heads.toSorted((a, b) => a.queue - b.queue || a.rank - b.rank)).toEqual(
+      rows.map((row) => ({ ...row, version: 1 })),
+    );
   });
 
   it('returns nothing when nothing is ready', async () => {

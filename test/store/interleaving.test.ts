@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ClaimedTask, Decision } from '../../src/model.ts';
 import { promoteDue } from '../../src/store/promote.ts';
-import { releaseTasks, settleTasks } from '../../src/store/settle.ts';
+import { releaseTasks } from '../../src/store/release.ts';
+import { settleTasks } from '../../src/store/settle.ts';
 import { cancelTask } from '../../src/store/task-cancel.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import {

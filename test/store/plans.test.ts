@@ -6,7 +6,8 @@ import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPartitions } from '../../src/store/partitions.ts';
 import { findReady, promoteDue } from '../../src/store/promote.ts';
-import { releaseTasks, settleTasks } from '../../src/store/settle.ts';
+import { releaseTasks } from '../../src/store/release.ts';
+import { settleTasks } from '../../src/store/settle.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import {
   claim,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { enqueueNamedTasks } from '../../src/store/enqueue-named.ts';
-import { releaseTasks, settleTasks } from '../../src/store/settle.ts';
+import { releaseTasks } from '../../src/store/release.ts';
+import { settleTasks } from '../../src/store/settle.ts';
 import { cancelTask } from '../../src/store/task-cancel.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import { newTask } from '../support/new-task.ts';
@@ -56,6 +57,12 @@ describe('releaseTasks()', () => {
     const [again] = await claim(database.sql, owner, [queueClaim(queue)]);
     expect(again).toMatchObject({ attempt: 3, previousStatus: 500 });
     expect(again!.secondsSinceFirstAttempt).toBeGreaterThanOrEqual(50);
+  });
+
+  it('counts a lease that is named twice once', async () => {
+    const task = await claimNew(database.sql, owner, await createQueue(database.sql));
+    expect(await releaseTasks(database.sql, 0, [task, task])).toHaveLength(1);
+    expect(await roomsOf(database.sql, task.taskId)).toEqual(['ready']);
   });
 
   it('changes nothing when the lease is gone, or is another by now', async () => {
