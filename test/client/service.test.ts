@@ -89,6 +89,7 @@ describe('the client with the service', () => {
       state: 'failed',
       attempts: 1,
     });
+    await client.queues.pause('mine'); // Else it may be in flight before it is cancelled.
     await client.retry(refused.id);
     expect(await client.cancel(refused.id)).toMatchObject({ state: 'cancelled' });
 
