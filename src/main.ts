@@ -9,6 +9,7 @@ import type { Dispatcher } from './dispatch/dispatcher.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import type { Log } from './log.ts';
 import { DEFAULT_POOL, type Wake } from './model.ts';
+import { type Cleanups, createCleanups } from './cleanups.ts';
 import { connect, type Database, openDatabase } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
 import { createNotifier, listenForWakeUps } from './store/notify.ts';
@@ -33,16 +34,16 @@ const PARTITIONS_EVERY_MS = 6 * 3_600_000;
  * it returns. Throws ErrandErrors that say what to do.
  */
 export async function startErrand(config: Config, log: Log): Promise<Errand> {
-  const stack = new AsyncDisposableStack();
+  const stack = createCleanups();
   try {
     return await compose(config, log, stack);
   } catch (error) {
-    await stack.disposeAsync();
+    await stack.run();
     throw error;
   }
 }
 
-async function compose(config: Config, log: Log, stack: AsyncDisposableStack): Promise<Errand> {
+async function compose(config: Config, log: Log, stack: Cleanups): Promise<Errand> {
   const failure = Promise.withResolvers<Error>();
   const databaseUrl = await findDatabase(config, log, stack, failure.resolve);
   await prepareSchema(databaseUrl, log);
@@ -83,14 +84,14 @@ async function compose(config: Config, log: Log, stack: AsyncDisposableStack): P
   async function stop(): Promise<void> {
     server.drain();
     await dispatcher?.drain(config.drainSeconds * 1000);
-    await stack.disposeAsync();
+    await stack.run();
   }
 }
 
 async function findDatabase(
   config: Config,
   log: Log,
-  stack: AsyncDisposableStack,
+  stack: Cleanups,
   onExit: (error: Error) => void,
 ): Promise<string> {
   if (config.databaseUrl !== null) return config.databaseUrl;
@@ -114,12 +115,7 @@ async function prepareSchema(url: string, log: Log): Promise<void> {
   }
 }
 
-function open(
-  url: string,
-  name: string,
-  connections: number,
-  stack: AsyncDisposableStack,
-): Database {
+function open(url: string, name: string, connections: number, stack: Cleanups): Database {
   const database = openDatabase({ url, name, connections });
   stack.defer(() => database.close());
   return database;
@@ -130,7 +126,7 @@ interface DispatcherParts {
   databaseUrl: string;
   publicUrl: string;
   log: Log;
-  stack: AsyncDisposableStack;
+  stack: Cleanups;
 }
 
 async function startDispatcher(config: Config, parts: DispatcherParts): Promise<Dispatcher> {
@@ -193,7 +189,7 @@ async function serveApi(
   server.handle(api.fetch);
 }
 
-function keepPartitions(database: Database, log: Log, stack: AsyncDisposableStack): void {
+function keepPartitions(database: Database, log: Log, stack: Cleanups): void {
   const timer = setInterval(() => {
     database
       .run((sql) => createPartitions(sql), { timeoutMs: 30_000 })

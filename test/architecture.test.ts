@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 const MAY_IMPORT: Record<string, string[] | 'anything'> = {
   errors: [],
   log: [],
+  cleanups: [],
   protocol: [],
   model: ['protocol'],
   policy: ['model', 'protocol'],
