@@ -13,7 +13,14 @@
  * ```
  * A task that is scheduled or ready can also be cancelled, and one past its expire time fails.
  */
-import type { Outcome, QueueSettings, RetryPolicy, SettlementKind } from './protocol/resources.ts';
+import type {
+  BusinessCalendar,
+  FlowLimits,
+  Outcome,
+  QueueSettings,
+  RetryPolicy,
+  SettlementKind,
+} from './protocol/resources.ts';
 
 export type { Outcome, QueueSettings, RetryPolicy, SettlementKind };
 
@@ -44,7 +51,27 @@ export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
   target: { baseUrl: null, headers: {} },
   retentionSeconds: 604_800,
   nameRetentionSeconds: 3_600,
+  flow: null,
+  weight: 1,
+  pool: DEFAULT_POOL,
+  maxBacklog: null,
+  activeWindows: [],
+  businessDaysOnly: null,
+  circuitBreaker: { minCalls: 50, failureShare: 0.7, openSeconds: 30 },
 };
+
+/** Fields that a queue's `flow` leaves out; none of them limits anything. */
+export const DEFAULT_FLOW_LIMITS: FlowLimits = {
+  maxDispatchesPerSecond: null,
+  maxBurstSize: 1,
+  maxConcurrentDispatches: null,
+  ordered: false,
+};
+
+/** A business calendar with the name it is kept under. */
+export interface NamedCalendar extends BusinessCalendar {
+  name: string;
+}
 
 /** A queue as the store gives it. */
 export interface QueueRecord {
@@ -57,9 +84,13 @@ export interface QueueRecord {
   /** Raised by every change, so that a claim made with old settings yields nothing. */
   version: number;
   settings: QueueSettings;
+  /** The calendar that `businessDaysOnly` names; null without one. */
+  calendar: NamedCalendar | null;
   paused: boolean;
   /** True while the rows of a purge, or of a deleted queue, are still being removed. */
   isPurging: boolean;
+  /** When it was last given to another pool: its bucket was not handed over then. */
+  poolChangedAt: Date | null;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -91,6 +122,7 @@ export interface ClaimedTask {
   rank: number;
   seq: string;
   name: string | null;
+  flowKey: string | null;
   url: string;
   method: string;
   headers: Record<string, string>;

@@ -19,5 +19,7 @@ export const LIMIT = {
 export const TASK_NAME_PATTERN = /^[A-Za-z0-9_-]{1,500}$/;
 export const QUEUE_NAME_PATTERN = /^[A-Za-z0-9_-]{1,100}$/;
 export const PROJECT_NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
+export const POOL_NAME_PATTERN = PROJECT_NAME_PATTERN;
+export const CALENDAR_NAME_PATTERN = QUEUE_NAME_PATTERN;
 /** A task id: 32 lower-case hex digits (a UUIDv7 without its dashes). Opaque to users. */
 export const TASK_ID_PATTERN = /^[0-9a-f]{32}$/;

@@ -143,6 +143,96 @@ export interface QueueSettings {
   retentionSeconds: number;
   /** How long a name stays taken after its task ended. Default 3,600. */
   nameRetentionSeconds: number;
+  /** Limits for each `flowKey` by itself; null = tasks' flow keys mean nothing here. Default null. */
+  flow: FlowLimits | null;
+  /**
+   * Share of a dispatcher's slots against its other queues, above 0 up to 1,000; with the strategy
+   * `strict-priority`, the higher goes first. Default 1.
+   */
+  weight: number;
+  /** The dispatchers that serve it. Default `default`. */
+  pool: string;
+  /** Waiting tasks (ready and scheduled) above which enqueueing answers 429; null = no limit. */
+  maxBacklog: number | null;
+  /** Tasks are dispatched only while one of these is open; empty = always. Default empty. */
+  activeWindows: ActiveWindow[];
+  /** Name of a business calendar: tasks are dispatched on its business days only. Default null. */
+  businessDaysOnly: string | null;
+  /** Holds calls to an origin that keeps failing; null = never. */
+  circuitBreaker: CircuitBreakerSettings | null;
+}
+
+export interface FlowLimits {
+  /** Per key; null = no limit. Fractions are allowed. */
+  maxDispatchesPerSecond: number | null;
+  /** Per key. Default 1. */
+  maxBurstSize: number;
+  /** Per key; null = no limit. */
+  maxConcurrentDispatches: number | null;
+  /** One at a time and in order; a task that waits for its retry holds its key. Default false. */
+  ordered: boolean;
+}
+
+export const WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
+export type Weekday = (typeof WEEKDAYS)[number];
+
+/** A stretch of local time on some days; `end` at or before `start` lies on the next day. */
+export interface ActiveWindow {
+  days: Weekday[];
+  /** `HH:MM`, local. */
+  start: string;
+  /** `HH:MM`, local, up to `24:00`. */
+  end: string;
+  /** IANA name, such as `Europe/Berlin`. */
+  timeZone: string;
+}
+
+/** Body of `PUT /v1/calendars/{name}`. */
+export interface BusinessCalendar {
+  /** IANA name. */
+  timeZone: string;
+  /** `YYYY-MM-DD`. */
+  holidays: string[];
+  /** Default Saturday and Sunday. */
+  weekend: Weekday[];
+}
+
+/** A business calendar as the API shows it. */
+export interface Calendar extends BusinessCalendar {
+  name: string;
+  updatedAt: string;
+}
+
+export interface CircuitBreakerSettings {
+  /** Calls to an origin within a minute before it is judged. Default 50. */
+  minCalls: number;
+  /** Share of them that failed at which it opens, above 0 up to 1. Default 0.7. */
+  failureShare: number;
+  /** Seconds until a probe is let through. Default 30. */
+  openSeconds: number;
+}
+
+/** What the queue's owner last had to say of it. */
+export interface QueueStatus {
+  /** False when no live dispatcher serves the queue's pool. */
+  isServed: boolean;
+  /** Outside its windows or business days: when it opens again (RFC 3339). */
+  closedUntil: string | null;
+  /** Origins that are held, each with the time of the next probe. */
+  openCircuits: { origin: string; probeAt: string }[];
+  /** Share of its rate that the queue has while targets ask to be slowed down; 1 = all of it. */
+  rateShare: number;
+}
+
+/** A dispatcher process, in `GET /v1/dispatchers`. */
+export interface DispatcherInfo {
+  id: number;
+  pool: string;
+  host: string;
+  pid: number;
+  startedAt: string;
+  seenAt: string;
+  shards: number[];
 }
 
 export interface Queue extends QueueSettings {
