@@ -9,17 +9,21 @@ import {
   LOG_LEVELS,
   list,
   oneOf,
+  poolName,
   proxyUrl,
   publicUrl,
   ROLES,
+  STRATEGIES,
   seconds,
   secret,
   targetAllow,
 } from './config/kinds.ts';
 import { explainUnknown, variablesOf } from './config/variables.ts';
 import { ErrandError } from './errors.ts';
+import { DEFAULT_POOL } from './model.ts';
 
-export type Mode = 'dev' | 'serve';
+/** `dispatch`: a dispatcher alone, without API and port. */
+export type Mode = 'dev' | 'serve' | 'dispatch';
 export type Role = (typeof ROLES)[number];
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -38,6 +42,10 @@ export interface Config {
   readonly roles: readonly Role[];
   /** Null only in `dev` on the embedded database, where one is made at the first start. */
   readonly adminKey: string | null;
+  /** The dispatcher serves the queues that are set to this pool. */
+  readonly pool: string;
+  /** How the dispatcher shares its slots between its queues; see `QueueSettings.weight`. */
+  readonly strategy: (typeof STRATEGIES)[number];
   /** Calls in flight per dispatcher, 1 to 10,000. */
   readonly concurrency: number;
   /** How long calls in flight may take to end when the process is asked to stop. */
@@ -59,6 +67,8 @@ export interface Flags {
   host?: string;
   port?: string;
   dataDir?: string;
+  pool?: string;
+  concurrency?: string;
 }
 
 /** The part of the configuration that commands need which only visit the database. */
@@ -84,6 +94,8 @@ const SETTINGS = z.object({
   publicUrl: publicUrl().nullable().default(null),
   roles: list(oneOf(ROLES), `a comma-separated list of ${ROLES.join(', ')}`).default([...ROLES]),
   adminKey: secret(24).nullable().default(null),
+  pool: poolName().default(DEFAULT_POOL),
+  strategy: oneOf(STRATEGIES).default('weighted'),
   concurrency: integer(1, 10_000).default(128),
   drainSeconds: seconds(0, 3_600).default(10),
   takeoverSeconds: seconds(2, 300).default(10),
@@ -104,6 +116,8 @@ const VARIABLES: Record<keyof Settings, string> = {
   publicUrl: 'ERRAND_PUBLIC_URL',
   roles: 'ERRAND_ROLES',
   adminKey: 'ERRAND_ADMIN_KEY',
+  pool: 'ERRAND_POOL',
+  strategy: 'ERRAND_STRATEGY',
   concurrency: 'ERRAND_CONCURRENCY',
   drainSeconds: 'ERRAND_DRAIN_SECONDS',
   takeoverSeconds: 'ERRAND_TAKEOVER_SECONDS',
@@ -117,13 +131,15 @@ const FLAGS: Partial<Record<keyof Settings, string>> = {
   host: '--host',
   port: '--port',
   dataDir: '--data-dir',
+  pool: '--pool',
+  concurrency: '--concurrency',
 };
 
 /** Their values are never repeated in a message. */
 const CONFIDENTIAL: ReadonlySet<string> = new Set(['databaseUrl', 'adminKey', 'targetProxy']);
 
 /**
- * Reads the configuration of `errand dev` and `errand serve`. An empty variable counts as not set.
+ * Reads the configuration of `errand dev`, `errand serve` and `errand dispatch`. An empty variable counts as not set.
  *
  * @throws ConfigError naming everything that is wrong: `ERRAND_PORT must be an integer from 0 to
  * 65535, got "abc"`
@@ -132,7 +148,7 @@ const CONFIDENTIAL: ReadonlySet<string> = new Set(['databaseUrl', 'adminKey', 't
  */
 export function readConfig(env: Environment, flags: Flags): Config {
   const { settings, problems } = readSettings(env, flags);
-  const missing = flags.mode === 'serve' ? findMissing(env) : findMissingKey(env);
+  const missing = MISSING[flags.mode](env);
   if (!settings || problems.length + missing.length > 0) {
     throw new ConfigError([...problems, ...missing]);
   }
@@ -143,7 +159,7 @@ export function readConfig(env: Environment, flags: Flags): Config {
     mode,
     publicUrl: settings.publicUrl ?? defaultPublicUrl(settings.host, settings.port),
     targetAllow: Object.freeze([...targetAllow]),
-    roles: Object.freeze(settings.roles),
+    roles: Object.freeze(mode === 'dispatch' ? ['dispatcher' as const] : settings.roles),
   });
 }
 
@@ -199,6 +215,13 @@ function findSource(
   return { setting, name: variable, value: variablesOf(env)[variable] };
 }
 
+/** What each mode cannot do without. */
+const MISSING: Record<Mode, (env: Environment) => string[]> = {
+  dev: findMissingKey,
+  serve: findMissing,
+  dispatch: findMissingDatabase,
+};
+
 function findMissing(env: Environment): string[] {
   const variables = variablesOf(env);
   const missing = [
@@ -209,6 +232,22 @@ function findMissing(env: Environment): string[] {
     ([name, what]) =>
       `${name} is not set: \`errand serve\` needs it (${what}); to try errand out, run \`errand dev\``,
   );
+}
+
+function findMissingDatabase(env: Environment): string[] {
+  const { DATABASE_URL, ERRAND_PORT, ERRAND_PUBLIC_URL } = variablesOf(env);
+  const missing: string[] = [];
+  if (DATABASE_URL === undefined) {
+    missing.push(
+      'DATABASE_URL is not set: a dispatcher alone needs it (a postgres:// URL), to share the database of the API',
+    );
+  }
+  if (ERRAND_PORT?.trim() === '0' && ERRAND_PUBLIC_URL === undefined) {
+    missing.push(
+      'ERRAND_PUBLIC_URL is not set: a dispatcher alone needs it where ERRAND_PORT does not name the port of the API',
+    );
+  }
+  return missing;
 }
 
 function findMissingKey(env: Environment): string[] {

@@ -5,10 +5,10 @@
  */
 import { hostname } from 'node:os';
 import { type Config, defaultPublicUrl } from './config.ts';
-import type { Dispatcher } from './dispatch/dispatcher.ts';
+import type { Dispatcher, DispatcherOptions } from './dispatch/dispatcher.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import type { Log } from './log.ts';
-import { DEFAULT_POOL, type Wake } from './model.ts';
+import type { Wake } from './model.ts';
 import { type Cleanups, createCleanups } from './cleanups.ts';
 import { connect, type Database, openDatabase } from './store/database.ts';
 import { migrate } from './store/migrate.ts';
@@ -16,7 +16,12 @@ import { createNotifier, listenForWakeUps } from './store/notify.ts';
 import { createPartitions } from './store/partitions.ts';
 
 export interface Errand {
-  url: string;
+  /** Null for a dispatcher alone, which listens nowhere. */
+  url: string | null;
+  /** The dispatcher, if there is one, claims nothing until `resume`; calls in flight go on. */
+  pause(): void;
+  /** Claims again, once a heartbeat has told what is still ours. Throws while that is not known. */
+  resume(): Promise<void>;
   /** Fails readiness, drains the dispatcher, ends what is left. Safe to call twice. */
   stop(): Promise<void>;
   /** Resolves when the process can't go on by itself: its own database died. */
@@ -48,16 +53,17 @@ async function compose(config: Config, log: Log, stack: Cleanups): Promise<Erran
   const databaseUrl = await findDatabase(config, log, stack, failure.resolve);
   await prepareSchema(databaseUrl, log);
 
-  const server = await listen(config.host, config.port);
-  stack.defer(() => server.close());
-  const publicUrl = config.publicUrl ?? defaultPublicUrl(config.host, server.port)!;
+  const server = config.mode === 'dispatch' ? null : await listen(config.host, config.port);
+  if (server !== null) stack.defer(() => server.close());
+  const url = server && defaultPublicUrl(config.host, server.port);
+  const publicUrl = config.publicUrl ?? url!;
 
   let dispatcher: Dispatcher | null = null;
   if (config.roles.includes('dispatcher')) {
     const database = open(databaseUrl, 'errand dispatch', DISPATCH_CONNECTIONS, stack);
     dispatcher = await startDispatcher(config, { database, databaseUrl, publicUrl, log, stack });
   }
-  if (config.roles.includes('api')) {
+  if (server !== null && config.roles.includes('api')) {
     const database = open(databaseUrl, 'errand api', API_CONNECTIONS, stack);
     await serveApi(config, server, {
       database,
@@ -68,12 +74,13 @@ async function compose(config: Config, log: Log, stack: Cleanups): Promise<Erran
     keepPartitions(database, log, stack);
   }
 
-  const url = defaultPublicUrl(config.host, server.port)!;
-  log.info({ url, roles: config.roles }, 'errand is up');
+  log.info({ url, roles: config.roles, pool: config.pool }, 'errand is up');
 
   let stopping: Promise<void> | null = null;
   return {
     url,
+    pause: () => dispatcher?.pause(),
+    resume: async () => dispatcher?.resume(),
     failed: failure.promise,
     stop() {
       stopping ??= stop();
@@ -82,7 +89,7 @@ async function compose(config: Config, log: Log, stack: Cleanups): Promise<Erran
   };
 
   async function stop(): Promise<void> {
-    server.drain();
+    server?.drain();
     await dispatcher?.drain(config.drainSeconds * 1000);
     await stack.run();
   }
@@ -115,13 +122,13 @@ async function prepareSchema(url: string, log: Log): Promise<void> {
   }
 }
 
-function open(url: string, name: string, connections: number, stack: Cleanups): Database {
+export function open(url: string, name: string, connections: number, stack: Cleanups): Database {
   const database = openDatabase({ url, name, connections });
   stack.defer(() => database.close());
   return database;
 }
 
-interface DispatcherParts {
+export interface DispatcherParts {
   database: Database;
   databaseUrl: string;
   publicUrl: string;
@@ -129,13 +136,20 @@ interface DispatcherParts {
   stack: Cleanups;
 }
 
-async function startDispatcher(config: Config, parts: DispatcherParts): Promise<Dispatcher> {
+/** `limits`: what makes it a dispatcher for one purpose; see DispatcherOptions. */
+export async function startDispatcher(
+  config: Config,
+  parts: DispatcherParts,
+  limits: Pick<DispatcherOptions, 'onlyQueue' | 'maxDispatches'> = {},
+): Promise<Dispatcher> {
   const { createDispatcher } = await import('./dispatch/dispatcher.ts');
   const { createSignerDirectory } = await import('./signers.ts');
   const { database, databaseUrl, publicUrl, log, stack } = parts;
   const dispatcher = createDispatcher({
     database,
-    pool: DEFAULT_POOL,
+    ...limits,
+    pool: config.pool,
+    strategy: config.strategy,
     host: hostname(),
     pid: process.pid,
     publicUrl,

@@ -54,6 +54,8 @@ describe('readConfig()', () => {
       publicUrl: 'http://127.0.0.1:8484',
       roles: ['api', 'dispatcher', 'scheduler', 'dashboard'],
       adminKey: null,
+      pool: 'default',
+      strategy: 'weighted',
       concurrency: 128,
       drainSeconds: 10,
       takeoverSeconds: 10,
@@ -171,6 +173,30 @@ describe('readConfig()', () => {
   it('asks for an admin key in dev only with DATABASE_URL', () => {
     expect(problemsOf({ DATABASE_URL })).toEqual([
       expect.stringMatching(/^ERRAND_ADMIN_KEY is not set: with DATABASE_URL it must be given/),
+    ]);
+  });
+
+  it('gives a dispatcher alone its one role, by flags or the environment, and asks for no key', () => {
+    const flags = { mode: 'dispatch', pool: 'reports', concurrency: '7' } as const;
+    const env = { DATABASE_URL, ERRAND_POOL: 'other', ERRAND_STRATEGY: 'strict-priority' };
+    expect(readConfig(env, flags)).toMatchObject({
+      roles: ['dispatcher'],
+      pool: 'reports',
+      concurrency: 7,
+      strategy: 'strict-priority',
+      adminKey: null,
+      publicUrl: 'http://127.0.0.1:8484',
+    });
+    expect(readConfig(env, { mode: 'dispatch' }).pool).toBe('other');
+  });
+
+  it('asks a dispatcher alone for what it shares with the API', () => {
+    const env = { ERRAND_PORT: '0', ERRAND_STRATEGY: 'fair' };
+    expect(problemsOf(env, { mode: 'dispatch', pool: 'Reports' })).toEqual([
+      '--pool must be 1 to 63 lower-case letters, digits and dashes, not a dash first, got "Reports"',
+      'ERRAND_STRATEGY must be one of weighted, strict-priority, got "fair"',
+      expect.stringMatching(/^DATABASE_URL is not set: a dispatcher alone needs it/),
+      expect.stringMatching(/^ERRAND_PUBLIC_URL is not set: a dispatcher alone needs it/),
     ]);
   });
 

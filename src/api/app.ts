@@ -8,7 +8,9 @@ import type { Log } from '../log.ts';
 import { sqlState } from '../store/errors.ts';
 import { allowedMethods } from './allowed-methods.ts';
 import { authenticate } from './auth.ts';
+import { calendarRoutes } from './calendar-routes.ts';
 import { describeApi } from './describe-api.ts';
+import { dispatcherRoutes } from './dispatcher-routes.ts';
 import { docsRoutes } from './docs.ts';
 import { healthRoutes } from './health.ts';
 import type { ApiParts } from './parts.ts';
@@ -39,6 +41,8 @@ export function createApi(parts: ApiParts): Router {
   api.route('/', taskProgressRoutes(routeParts));
   api.use('/v1/*', authenticate(parts));
   api.route('/', queueRoutes(routeParts));
+  api.route('/', calendarRoutes(routeParts));
+  api.route('/', dispatcherRoutes(routeParts));
   api.route('/', taskCreateRoutes(routeParts));
   api.route('/', taskRoutes(routeParts));
   api.route('/', wellKnownRoutes(parts));

@@ -18,6 +18,7 @@ export function describeApi(api: Router): OpenApiDocument {
     tags: [
       { name: 'Tasks', description: 'Units of work: a payload, and the URL it is sent to.' },
       { name: 'Queues', description: 'Limits, retry policy and order of tasks.' },
+      { name: 'Calendars', description: 'Business days, which queues can keep to.' },
       { name: 'Tokens', description: 'What a worker verifies the signed attempts by.' },
       { name: 'Operations', description: 'For whoever runs the service.' },
     ],

@@ -3,7 +3,7 @@ import { jsonBody } from './json-body.ts';
 import { queueParams } from './schemas/common.ts';
 import { pageQuery, pageSchema } from './schemas/page.ts';
 import { BODY_PROBLEMS, problemResponses } from './schemas/problem.ts';
-import { queueSchema, queueSettingsSchema, queueWithStatsSchema } from './schemas/queue.ts';
+import { queueSchema, queueSettingsSchema, queueInFullSchema } from './schemas/queue.ts';
 
 const tags = ['Queues'];
 const noQuery = z.strictObject({});
@@ -27,10 +27,13 @@ export const get = createRoute({
   path: '/v1/queues/{queue}',
   operationId: 'getQueue',
   tags,
-  summary: 'Get a queue with its counts',
+  summary: 'Get a queue with its counts and status',
   request: { params: queueParams, query: noQuery },
   responses: {
-    200: ok('The queue, with approximate counts.', queueWithStatsSchema),
+    200: ok(
+      'The queue, with approximate counts, and with what its dispatcher has to say of it.',
+      queueInFullSchema,
+    ),
     ...problemResponses('not-found'),
   },
 });
@@ -59,7 +62,7 @@ export const patch = createRoute({
   tags,
   summary: 'Change some settings of a queue',
   description:
-    'Objects are merged field by field, but `target.headers` is replaced as a whole. What is left out stays. Safe to repeat.',
+    'Objects are merged field by field (over null: over their defaults), but `target.headers` and `activeWindows` are replaced as a whole. What is left out stays. Limits are in force within a second; one below what is in flight only holds back new attempts. Safe to repeat.',
   middleware: jsonBody(),
   request: { params: queueParams, query: noQuery, body: settingsBody },
   responses: {

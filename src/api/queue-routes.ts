@@ -1,11 +1,20 @@
-import type { QueueRecord } from '../model.ts';
+import type { QueueRecord, QueueSettings } from '../model.ts';
 import type { Queue } from '../protocol/resources.ts';
-import { findQueue, listQueues } from '../store/queue.ts';
-import { patchQueue, putQueue, setQueuePaused } from '../store/queue-change.ts';
+import { findCalendar } from '../store/calendar.ts';
+import type { Sql } from '../store/database.ts';
+import {
+  findQueue,
+  listQueues,
+  type PartialQueueSettings,
+  resolveSettings,
+} from '../store/queue.ts';
+import { isUnknownCalendar, patchQueue, putQueue, setQueuePaused } from '../store/queue-change.ts';
 import { deleteQueue, purgeQueue } from '../store/queue-removal.ts';
 import { queueStats } from '../store/queue-stats.ts';
+import { readQueueStatus } from '../store/queue-status.ts';
 import type { RouteParts } from './parts.ts';
-import { ProblemError } from './problem.ts';
+import { invalidRequest, ProblemError } from './problem.ts';
+import { changesHours, queueSettingsErrors, unknownCalendar } from './queue-checks.ts';
 import * as route from './queue-route-definitions.ts';
 import { createRouter, type Router } from './router.ts';
 import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
@@ -15,6 +24,30 @@ const DELETE_TIMEOUT_MS = 20_000;
 
 export function queueRoutes({ database, queueCache }: RouteParts): Router {
   const router = createRouter();
+
+  /** Throws `invalid-request` for settings that contradict each other. */
+  async function check(project: string, given: PartialQueueSettings, resolved: QueueSettings) {
+    const { businessDaysOnly: name } = resolved;
+    const isNeeded = name !== null && changesHours(given);
+    const calendar = isNeeded
+      ? await database.run((sql) => findCalendar(sql, project, name))
+      : null;
+    const errors = queueSettingsErrors(given, resolved, calendar, new Date());
+    if (errors.length > 0) throw invalidRequest(errors);
+  }
+
+  /** A calendar may be deleted after it was checked. */
+  async function changed<Result>(
+    given: PartialQueueSettings,
+    verb: (sql: Sql) => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await database.run(verb);
+    } catch (error) {
+      if (!isUnknownCalendar(error)) throw error;
+      throw invalidRequest([unknownCalendar(given.businessDaysOnly ?? '')]);
+    }
+  }
 
   router.openapi(route.list, async (c) => {
     const { limit: asked, cursor } = c.req.valid('query');
@@ -36,16 +69,20 @@ export function queueRoutes({ database, queueCache }: RouteParts): Router {
     const { queue: name } = c.req.valid('param');
     const queue = await database.run((sql) => findQueue(sql, c.var.project, name));
     const found = queue ?? notFound(name);
-    const counts = await database.run((sql) => queueStats(sql, found));
+    const [counts, status] = await Promise.all([
+      database.run((sql) => queueStats(sql, found)),
+      database.run((sql) => readQueueStatus(sql, found)),
+    ]);
     const stats = { ...counts, oldestReadyAt: counts.oldestReadyAt?.toISOString() ?? null };
-    return c.json({ ...queueResource(found), stats }, 200);
+    return c.json({ ...queueResource(found), stats, status }, 200);
   });
 
   router.openapi(route.put, async (c) => {
     const { queue: name } = c.req.valid('param');
     const settings = c.req.valid('json');
     const { project } = c.var;
-    const { queue, isCreated } = await database.run((sql) =>
+    await check(project, settings, resolveSettings(settings));
+    const { queue, isCreated } = await changed(settings, (sql) =>
       putQueue(sql, { project, name, settings }),
     );
     queueCache.forget(project, name);
@@ -56,7 +93,10 @@ export function queueRoutes({ database, queueCache }: RouteParts): Router {
     const { queue: name } = c.req.valid('param');
     const settings = c.req.valid('json');
     const { project } = c.var;
-    const queue = await database.run((sql) => patchQueue(sql, { project, name, settings }));
+    // Two patches that contradict each other only together may both pass: then the stricter limit holds.
+    const before = await database.run((sql) => findQueue(sql, project, name));
+    await check(project, settings, resolveSettings(settings, (before ?? notFound(name)).settings));
+    const queue = await changed(settings, (sql) => patchQueue(sql, { project, name, settings }));
     queueCache.forget(project, name);
     return c.json(queueResource(queue ?? notFound(name)), 200);
   });

@@ -4,6 +4,7 @@ import type { CreateTask, Task } from '../protocol/resources.ts';
 import type { Enqueued, NewTask } from '../store/enqueue.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import { readTask } from '../store/task-read.ts';
+import { createBacklog, queueFull } from './backlog.ts';
 import { inputErrors } from './input-errors.ts';
 import type { RouteParts } from './parts.ts';
 import { asProblem, invalidRequest, ProblemError, problemBody } from './problem.ts';
@@ -23,13 +24,17 @@ interface Answer {
 export function taskCreateRoutes(parts: RouteParts): Router {
   const router = createRouter();
   const enqueuer = createEnqueuer(parts.database);
+  const backlog = createBacklog(parts.database);
 
   router.openapi(route.create, async (c) => {
     const queue = await findQueue(parts, c.var.project, c.req.valid('param').queue);
     const key = c.req.valid('header')['idempotency-key'];
     const task = newTask(c.req.valid('json'), queue, key);
+    const room = await backlog.reserve(queue, 1);
+    if (room.places === 0) throw queueFull(queue);
     const result = await enqueuer.one(task);
     if (result.kind === 'created') parts.wake([wakeUpOf(task, result)]);
+    else room.giveBack(1);
     const answer = await answerTo(parts, queue, task, result);
     if (answer.status === 200) return c.json(answer.task, 200);
     return c.json(answer.task, 201, { location: `/v1/tasks/${answer.task.id}` });
@@ -42,7 +47,12 @@ export function taskCreateRoutes(parts: RouteParts): Router {
       return parseItem(input, index, queue, key === undefined ? key : `${key}/${index}`);
     });
     const tasks = parsed.filter((item): item is NewTask => !(item instanceof ProblemError));
-    const results = await enqueuer.all(tasks);
+    const room = await backlog.reserve(queue, tasks.length);
+    const enqueued = await enqueuer.all(tasks.slice(0, room.places));
+    room.giveBack(
+      enqueued.filter((result) => 'kind' in result && result.kind !== 'created').length,
+    );
+    const results = [...enqueued, ...tasks.slice(room.places).map(() => queueFull(queue))];
     if (results.length > 0 && results.every(isDatabaseAway)) throw results[0];
     parts.wake(
       results.flatMap((result, at) =>

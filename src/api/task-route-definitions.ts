@@ -29,7 +29,7 @@ export const create = createRoute({
   tags,
   summary: 'Enqueue a task',
   description:
-    'The task is durable once this is answered. With 503 because a name is held by a transaction that is still open nothing was done; repeat it.',
+    'The task is durable once this is answered. With 503 because a name is held by a transaction that is still open nothing was done; repeat it. A queue with its `maxBacklog` of waiting tasks answers 429 `queue-full` (with `Retry-After`, also to the repeat of a request that had enqueued its task); it is counted once a second, so that it may be passed by a second of the enqueues at other processes.',
   middleware: jsonBody(),
   request: {
     params: queueParams,
@@ -50,6 +50,7 @@ export const create = createRoute({
       'name-taken',
       'task-finished',
       'idempotency-mismatch',
+      'queue-full',
       ...BODY_PROBLEMS,
       'outcome-unknown',
     ),
@@ -74,7 +75,7 @@ export const createBatch = createRoute({
   tags,
   summary: 'Enqueue up to 1,000 tasks',
   description:
-    'Each task succeeds or fails by itself: look at the `status` of each item (201, 200, 400, 409, 422, or 503 to repeat it). Of a name that comes twice, the first gets it. With an Idempotency-Key, the task at index n has the key `<key>/<n>`.',
+    'Each task succeeds or fails by itself: look at the `status` of each item (201, 200, 400, 409, 422, or 429 and 503 to repeat it). Of a name that comes twice, the first gets it. With an Idempotency-Key, the task at index n has the key `<key>/<n>`.',
   middleware: jsonBody(LIMIT.batchRequestBytes),
   request: {
     params: queueParams,
@@ -164,7 +165,7 @@ export const actions = {
   run: action(
     'run',
     'Run a task now',
-    'A scheduled task, also one that waits for its retry, becomes ready. It still keeps to the rate, the concurrency and the pause of its queue. Safe to repeat.',
+    'A task that waits (for its time, its retry, its turn or its flow key) is dispatched next, whatever its queue’s rate, concurrency and pause. Should that attempt fail, the task waits for its retry as any other. Safe to repeat.',
     ['task-leased', 'task-finished'],
   ),
   retry: action(

@@ -24,7 +24,7 @@ async function runDev(flags: Omit<Flags, 'mode'>): Promise<void> {
     const { databaseUrl, dataDir } = config;
     const place = databaseUrl === null ? dataDir : 'the database of DATABASE_URL';
     const version = readVersion();
-    process.stdout.write(renderStartBlock({ version, url, data: place, adminKey, source }));
+    process.stdout.write(renderStartBlock({ version, url: url!, data: place, adminKey, source }));
   });
 }
 

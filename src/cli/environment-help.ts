@@ -1,4 +1,4 @@
-/** Shown by `errand dev --help` and `errand serve --help`. */
+/** Shown by the help of the commands that run the service or a part of it. */
 export const ENVIRONMENT_HELP = `
 Environment:
   DATABASE_URL             Postgres 15 or newer, as postgres://user:password@host:5432/database
@@ -10,6 +10,8 @@ Environment:
   ERRAND_PUBLIC_URL        where others reach this service, and the base of the tokens' issuer
                            (default http://<host>:<port>)
   ERRAND_ROLES             of api, dispatcher, scheduler, dashboard; default all, comma-separated
+  ERRAND_POOL              serve the queues that are set to this pool; default default
+  ERRAND_STRATEGY          share slots between queues as weighted (default) or strict-priority
   ERRAND_CONCURRENCY       calls in flight, 1 to 10000; default 128
   ERRAND_DRAIN_SECONDS     how long calls in flight may take to end at a stop; default 10
   ERRAND_TAKEOVER_SECONDS  silence after which a dispatcher is taken for dead, 2 to 300; default 10

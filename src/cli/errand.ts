@@ -5,6 +5,9 @@
  */
 import { Command } from 'commander';
 import { devCommand } from './dev.ts';
+import { dispatchCommand } from './dispatch.ts';
+import { drainCommand } from './drain.ts';
+import { dispatchersCommand } from './dispatchers.ts';
 import { reportError } from './explain-error.ts';
 import { keyCommand } from './key.ts';
 import { migrateCommand } from './migrate.ts';
@@ -22,7 +25,10 @@ const program = new Command('errand')
   .showHelpAfterError('Run `errand --help` for what there is.')
   .addCommand(devCommand())
   .addCommand(serveCommand())
+  .addCommand(dispatchCommand())
+  .addCommand(drainCommand())
   .addCommand(migrateCommand())
+  .addCommand(dispatchersCommand())
   .addCommand(verifyCommand())
   .addCommand(keyCommand())
   .addCommand(projectCommand())

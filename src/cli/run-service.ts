@@ -2,6 +2,7 @@ import { type Config, defaultPublicUrl } from '../config.ts';
 import { ErrandError } from '../errors.ts';
 import { reportError } from './explain-error.ts';
 import { createLog } from './log.ts';
+import { watchPauseSignals } from './pause-signals.ts';
 
 /**
  * A terminal's Ctrl-C reaches npm and us, and npm passes it on: we get it twice within moments. So
@@ -18,12 +19,14 @@ const STOP_MARGIN_SECONDS = 15;
  */
 export async function runService(
   config: Config,
-  announce: (url: string) => void = () => {},
+  announce: (url: string | null) => void = () => {},
 ): Promise<void> {
   const log = createLog(config);
   const { startErrand } = await import('../main.ts');
   const stopAsked = watchSignals();
+  const attachPause = watchPauseSignals(log);
   const service = await startErrand(config, log);
+  attachPause(service);
   announce(service.url);
   warnOfPublicUrl(config, log);
 
@@ -39,7 +42,7 @@ export async function runService(
 }
 
 /** Resolves to null at the first signal; the handlers stay, for the second. */
-function watchSignals(): Promise<null> {
+export function watchSignals(): Promise<null> {
   return new Promise((resolve) => {
     let first: number | undefined;
     function onSignal(): void {

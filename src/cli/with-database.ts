@@ -18,13 +18,17 @@ export async function withDatabase<Result>(work: (sql: Sql) => Promise<Result>):
   }
 }
 
-interface FoundDatabase {
+export interface FoundDatabase {
   url: string;
   /** Ends what was started for this command alone. */
   stop(): Promise<void>;
 }
 
-async function findDatabase({ databaseUrl, dataDir }: DatabaseConfig): Promise<FoundDatabase> {
+/** The database of DATABASE_URL, else the embedded one, started where it does not run. */
+export async function findDatabase({
+  databaseUrl,
+  dataDir,
+}: DatabaseConfig): Promise<FoundDatabase> {
   if (databaseUrl !== null) return { url: databaseUrl, stop: async () => {} };
   const { startEmbeddedPostgres } = await import('../embedded/embedded-postgres.ts');
   try {

@@ -4,7 +4,8 @@
  */
 import { LIMIT } from '../protocol/limits.ts';
 import type { Problem } from '../protocol/problem.ts';
-import type { Attempt, Page, Task, TaskState } from '../protocol/resources.ts';
+import type { Attempt, DispatcherInfo, Page, Task, TaskState } from '../protocol/resources.ts';
+import { type CalendarsClient, createCalendarsClient } from './calendars.ts';
 import { createListing, type Listing } from './listing.ts';
 import { type NewTask, toCreateTask } from './new-task.ts';
 import { type TaskOutput, toTaskOutput } from './output.ts';
@@ -73,6 +74,9 @@ export interface ErrandClient {
    */
   waitFor(task: string | Pick<Task, 'id'>, options?: WaitOptions): Promise<Task>;
   queues: QueuesClient;
+  calendars: CalendarsClient;
+  /** Every dispatcher process and the shards it owns, whatever the key's project. */
+  dispatchers(): Promise<DispatcherInfo[]>;
 }
 
 /**
@@ -131,6 +135,8 @@ export function createClient(options: ClientOptions): ErrandClient {
       return waitForTask(() => client.get(id), options);
     },
     queues: createQueuesClient(send),
+    calendars: createCalendarsClient(send),
+    dispatchers: async () => (await read<Page<DispatcherInfo>>('/v1/dispatchers')).items,
   };
   return client;
 }

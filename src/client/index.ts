@@ -2,17 +2,26 @@
 
 export type { InputError, Problem, ProblemCode } from '../protocol/problem.ts';
 export type {
+  ActiveWindow,
   Attempt,
+  BusinessCalendar,
+  Calendar,
+  CircuitBreakerSettings,
   CreateTask,
+  DispatcherInfo,
+  FlowLimits,
   Page,
   Queue,
   QueueSettings,
   QueueStats,
+  QueueStatus,
   RateLimits,
   RetryPolicy,
   Task,
   TaskState,
+  Weekday,
 } from '../protocol/resources.ts';
+export type { CalendarInput, CalendarsClient } from './calendars.ts';
 export type { BatchItem, EnqueueOptions, ErrandClient, TaskFilters } from './client.ts';
 export { createClient } from './client.ts';
 export {

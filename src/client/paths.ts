@@ -2,6 +2,10 @@ export function queuePath(name: string): string {
   return `/v1/queues/${part('queue', name)}`;
 }
 
+export function calendarPath(name: string): string {
+  return `/v1/calendars/${part('calendar', name)}`;
+}
+
 export function taskPath(id: string): string {
   return `/v1/tasks/${part('id', id)}`;
 }

@@ -1,4 +1,4 @@
-import type { Page, Queue, QueueSettings, QueueStats } from '../protocol/resources.ts';
+import type { Page, Queue, QueueSettings, QueueStats, QueueStatus } from '../protocol/resources.ts';
 import { createListing, type Listing } from './listing.ts';
 import { queuePath } from './paths.ts';
 import { readJson } from './read-json.ts';
@@ -6,17 +6,19 @@ import type { Call, Send } from './transport.ts';
 
 /** Any part of a queue's settings, at any depth. */
 export type QueuePatch = {
-  [Field in keyof QueueSettings]?: QueueSettings[Field] extends object
-    ? Partial<QueueSettings[Field]>
-    : QueueSettings[Field];
+  [Field in keyof QueueSettings]?: QueueSettings[Field] extends unknown[]
+    ? QueueSettings[Field]
+    : QueueSettings[Field] extends object | null
+      ? Partial<QueueSettings[Field]> | Extract<QueueSettings[Field], null>
+      : QueueSettings[Field];
 };
 
 /** Everything about queues. Names are `[A-Za-z0-9_-]`, 1 to 100 characters. */
 export interface QueuesClient {
   /** Creates the queue, or replaces all its settings: what is left out gets its default. */
   put(name: string, settings?: QueuePatch): Promise<Queue>;
-  /** The queue with its (approximate) counts. `not-found` when there is none. */
-  get(name: string): Promise<Queue & { stats: QueueStats }>;
+  /** The queue with its (approximate) counts and status. `not-found` when there is none. */
+  get(name: string): Promise<Queue & { stats: QueueStats; status: QueueStatus }>;
   /** Changes only what is given. `not-found` when there is no such queue. */
   patch(name: string, settings: QueuePatch): Promise<Queue>;
   /** One page when awaited, every queue when iterated. */

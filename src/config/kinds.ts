@@ -7,8 +7,11 @@ import { readFileSync } from 'node:fs';
 import { isIP, isIPv4 } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { POOL_NAME_PATTERN } from '../protocol/limits.ts';
 
 export const ROLES = ['api', 'dispatcher', 'scheduler', 'dashboard'] as const;
+/** How a dispatcher shares its slots between its queues. */
+export const STRATEGIES = ['weighted', 'strict-priority'] as const;
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 /** A last label of digits alone would be a badly spelt address. */
@@ -47,6 +50,13 @@ export function list<Item>(item: z.ZodType<Item, string>, expected: string) {
 export function host() {
   const isHost = (value: string) => isIP(value) > 0 || HOST_NAME.test(value);
   return text().refine(isHost, 'an address or a host name to listen on');
+}
+
+export function poolName() {
+  return text().regex(
+    POOL_NAME_PATTERN,
+    '1 to 63 lower-case letters, digits and dashes, not a dash first',
+  );
 }
 
 export function dataDir() {

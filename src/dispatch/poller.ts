@@ -14,10 +14,13 @@ export interface Poller {
 
 export interface PollerOptions {
   database: Database;
+  pool: string;
   shards: () => number[];
   monotonic: () => number;
   log: Log;
   onHeads: (heads: readonly ReadyHead[]) => void;
+  /** What else is to be looked at now and then. */
+  onLook: () => Promise<void>;
 }
 
 /** A row that was committed late, or whose wake-up was lost, waits no longer than this. */
@@ -48,10 +51,10 @@ export function createPoller(options: PollerOptions): Poller {
   async function poll(): Promise<number> {
     const shards = options.shards();
     const startedMs = monotonic();
-    const isLook = startedMs >= nextLookMs;
+    const isLook = startedMs >= nextLookMs - 1;
     if (shards.length > 0) {
       await promote(shards, isLook);
-      if (isLook) options.onHeads(await database.run((sql) => findReady(sql, shards)));
+      if (isLook) await look(shards);
     }
     if (isLook) {
       const tookMs = monotonic() - startedMs;
@@ -59,6 +62,11 @@ export function createPoller(options: PollerOptions): Poller {
       nextLookMs = monotonic() + Math.max(LOOK_INTERVAL_MS, share);
     }
     return Math.max(MIN_PROMOTION_GAP_MS, Math.min(nextLookMs, nextDueMs) - monotonic());
+  }
+
+  async function look(shards: number[]): Promise<void> {
+    options.onHeads(await database.run((sql) => findReady(sql, options.pool, shards)));
+    await options.onLook();
   }
 
   async function promote(shards: number[], isFull: boolean): Promise<void> {
@@ -102,7 +110,8 @@ export function createPoller(options: PollerOptions): Poller {
       () => {
         running = run();
       },
-      Math.min(delayMs, MAX_LOOK_INTERVAL_MS),
+      // Timers cut fractions off, and one that fires early would poll for nothing.
+      Math.ceil(Math.min(delayMs, MAX_LOOK_INTERVAL_MS)),
     );
   }
 

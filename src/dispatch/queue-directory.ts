@@ -2,7 +2,13 @@ import type { Log } from '../log.ts';
 import type { QueueRecord } from '../model.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import type { ReadyHead } from '../store/promote.ts';
-import { changeRecord, createQueueState, noteReady, type QueueState } from './queue-state.ts';
+import {
+  changeRecord,
+  createQueueState,
+  type Inheritance,
+  noteReady,
+  type QueueState,
+} from './queue-state.ts';
 
 export interface QueueDirectory {
   /** A ready task was found or told; its queue is loaded first where it is not known yet. */
@@ -11,6 +17,12 @@ export interface QueueDirectory {
   reload(ids: readonly number[]): Promise<void>;
   /** The settings of these queues, loaded where they are not known. */
   records(ids: readonly number[]): Promise<Map<number, QueueRecord>>;
+  /** The queue, loaded where it is not known; null when it is not of this pool, or not on our shards. */
+  state(id: number): Promise<QueueState | null>;
+  /** Queues on these shards. */
+  onShards(shards: readonly number[]): QueueState[];
+  /** Forgets the queues on these shards: another counts for them now. Returns what was known of them. */
+  drop(shards: readonly number[]): QueueState[];
 }
 
 export interface QueueDirectoryOptions {
@@ -18,6 +30,8 @@ export interface QueueDirectoryOptions {
   pool: string;
   monotonic: () => number;
   log: Log;
+  /** What the owner before us left of a queue; null when its shard is not ours. */
+  inherit: (record: QueueRecord) => Inheritance | null;
   /** A queue became known, changed, or got something ready. */
   onChanged: (state: QueueState) => void;
 }
@@ -63,17 +77,29 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
     isLoading = false;
   }
 
-  async function reload(ids: readonly number[]): Promise<void> {
-    for (const record of await options.load([...new Set(ids)])) {
-      if (record.pool !== options.pool) continue;
-      const known = states.get(record.id);
-      if (known === undefined) {
-        states.set(record.id, createQueueState(record, options.monotonic()));
-      } else if (known.record.version !== record.version) {
-        changeRecord(known, record, options.monotonic());
-        options.onChanged(known);
-      }
+  async function reload(ids: readonly number[]): Promise<QueueRecord[]> {
+    const records = await options.load([...new Set(ids)]);
+    const ours = records.filter(({ pool }) => pool === options.pool);
+    for (const record of records) if (record.pool !== options.pool) states.delete(record.id);
+    for (const record of ours) learn(record);
+    return ours;
+  }
+
+  function learn(record: QueueRecord): void {
+    const known = states.get(record.id);
+    if (known === undefined) {
+      const inheritance = options.inherit(record);
+      if (inheritance === null) return;
+      states.set(record.id, createQueueState(record, options.monotonic(), inheritance));
+    } else if (known.record.version !== record.version) {
+      changeRecord(known, record, options.monotonic());
+      options.onChanged(known);
     }
+  }
+
+  function onShards(shards: readonly number[]): QueueState[] {
+    const wantedShards = new Set(shards);
+    return [...states.values()].filter(({ record }) => wantedShards.has(record.shard));
   }
 
   return {
@@ -86,14 +112,20 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
       }
     },
     async records(ids) {
+      const known = ids.flatMap((id) => states.get(id)?.record ?? []);
       const unknown = ids.filter((id) => !states.has(id));
-      if (unknown.length > 0) await reload(unknown);
-      return new Map(
-        ids.flatMap((id) => {
-          const state = states.get(id);
-          return state === undefined ? [] : [[id, state.record] as const];
-        }),
-      );
+      const loaded = unknown.length > 0 ? await reload(unknown) : [];
+      return new Map([...known, ...loaded].map((record) => [record.id, record]));
+    },
+    async state(id) {
+      if (!states.has(id)) await reload([id]);
+      return states.get(id) ?? null;
+    },
+    onShards,
+    drop(shards) {
+      const dropped = onShards(shards);
+      for (const { record } of dropped) states.delete(record.id);
+      return dropped;
     },
   };
 }

@@ -7,7 +7,10 @@ import {
   type TokenBucket,
   takeTokens,
 } from '../policy/rate.ts';
+import { createWindowClock, type WindowClock } from '../policy/windows.ts';
 import type { QueueClaim } from '../store/claim.ts';
+import { RUN_NOW_RANK } from '../store/task-run.ts';
+import { createFlow, type Flow } from './flow.ts';
 
 /**
  * What the owner of a queue holds in memory: its settings, its limits' levels, and where in its order
@@ -15,42 +18,109 @@ import type { QueueClaim } from '../store/claim.ts';
  */
 export interface QueueState {
   record: QueueRecord;
+  /** Tokens are taken at the claim, so that no more is claimed than may be called. */
   bucket: TokenBucket;
+  /** And once more when a call starts: however the claims came, the target sees no more than this. */
+  gate: TokenBucket;
+  windows: WindowClock;
+  /** Share of the rate in force while targets ask to be called less; see policy/slowdown. */
+  rateShare: number;
+  /** Nothing is claimed before, and then one task at a time, as a probe; 0 = not held. See health. */
+  heldUntilMs: number;
   /** Calls in flight, and claims sent for them. */
   inFlight: number;
+  /** Leases of owners before us that are not settled yet: calls that may be in flight. */
+  foreign: number;
+  /** Limits of its flow keys; null = flow keys mean nothing here, and nothing is parked. */
+  flow: Flow | null;
   /** Rank → the sequence number past which ready tasks may lie. A rank not in here has none. */
   cursors: Map<number, bigint>;
   /** Rank → the lowest sequence number told since the last claim was sent, which it may not have seen. */
   news: Map<number, bigint>;
 }
 
-export function createQueueState(record: QueueRecord, nowMs: number, tokens?: number): QueueState {
+/** What is left of a queue by the owner before us. */
+export interface Inheritance {
+  /** Level of its bucket; undefined = full. */
+  tokens?: number;
+  foreign: number;
+  /** For how long nobody had dispatched from it when it came to us. Default: ever. */
+  quietSeconds?: number;
+}
+
+/** A claim of a held queue that brought nothing to probe with is followed by another after this. */
+const PROBE_CLAIM_MS = 1_000;
+const FORCED_LIMIT = 100;
+/** Long enough to fill any bucket. */
+const EVER_SECONDS = 1e9;
+
+export function createQueueState(
+  record: QueueRecord,
+  nowMs: number,
+  { tokens, foreign, quietSeconds = EVER_SECONDS }: Inheritance = { foreign: 0 },
+): QueueState {
+  const { flow } = record.settings;
   return {
     record,
     bucket: createBucket(rateOf(record), nowMs, tokens),
+    gate: createBucket(rateOf(record), nowMs, tokens),
+    windows: windowsOf(record),
+    rateShare: 1,
+    heldUntilMs: 0,
     inFlight: 0,
+    foreign,
+    flow: flow && createFlow(flow, nowMs - quietSeconds * 1000),
     cursors: new Map(),
     news: new Map(),
   };
 }
 
-/** Takes over changed settings: in force for every claim from now on. */
+/** Takes over changed settings: in force for every claim and call from now on. */
 export function changeRecord(state: QueueState, record: QueueRecord, nowMs: number): void {
   state.record = record;
-  changeRate(state.bucket, rateOf(record), nowMs);
+  state.windows = windowsOf(record);
+  if (record.settings.circuitBreaker === null) state.heldUntilMs = 0;
+  changeFlow(state, nowMs);
+  changeRateShare(state, state.rateShare, nowMs);
+}
+
+/** Without limits a flow stays until what is parked has been called: see dropFlow. */
+function changeFlow(state: QueueState, nowMs: number): void {
+  const limits = state.record.settings.flow;
+  if (state.flow !== null) state.flow.change(limits, nowMs);
+  else if (limits !== null) state.flow = createFlow(limits, nowMs - EVER_SECONDS * 1000);
+}
+
+/** Slows the queue down to a share of its rate and burst, above 0 up to 1. */
+export function changeRateShare(state: QueueState, share: number, nowMs: number): void {
+  state.rateShare = share;
+  const { ratePerSecond, burst } = rateOf(state.record);
+  const rate = { ratePerSecond: ratePerSecond * share, burst: Math.max(1, burst * share) };
+  changeRate(state.bucket, rate, nowMs);
+  changeRate(state.gate, rate, nowMs);
 }
 
 /** A ready task lies at (rank, seq): look there again. */
 export function noteReady(state: QueueState, rank: number, seq: bigint): void {
-  const after = state.cursors.get(rank);
-  if (after === undefined || seq <= after) state.cursors.set(rank, seq - 1n);
+  rewind(state, rank, seq);
   const told = state.news.get(rank);
   if (told === undefined || seq < told) state.news.set(rank, seq);
 }
 
-/** True when there may be something to claim and the queue is open. */
-export function isHungry({ record, cursors }: QueueState): boolean {
-  return cursors.size > 0 && !record.paused && !record.isPurging;
+/** True when there may be something to claim and the queue is open; `nowMs` is the database's time. */
+export function isHungry(state: QueueState, nowMs: number): boolean {
+  const { record, cursors, flow, windows } = state;
+  if (flow !== null && !flow.isLoaded) return false;
+  const hasWork = cursors.size > 0 || flow?.hasCallable() === true;
+  return hasWork && !record.paused && !record.isPurging && windows.isOpen(nowMs);
+}
+
+/** How many dispatches the limits allow now, its rate left aside. */
+export function openDispatches(state: QueueState, nowMs: number): number {
+  if (nowMs < state.heldUntilMs) return 0;
+  const { maxConcurrentDispatches } = state.record.settings.rateLimits;
+  const open = Math.max(0, maxConcurrentDispatches - state.inFlight - state.foreign);
+  return state.heldUntilMs > 0 ? Math.min(1, open) : open;
 }
 
 /**
@@ -59,9 +129,9 @@ export function isHungry({ record, cursors }: QueueState): boolean {
  */
 export function planClaim(state: QueueState, slots: number, nowMs: number): QueueClaim | null {
   const { settings } = state.record;
-  const open = settings.rateLimits.maxConcurrentDispatches - state.inFlight;
-  const limit = takeTokens(state.bucket, Math.max(0, Math.min(slots, open)), nowMs);
+  const limit = takeTokens(state.bucket, Math.min(slots, openDispatches(state, nowMs)), nowMs);
   if (limit === 0) return null;
+  if (state.heldUntilMs > 0) state.heldUntilMs = nowMs + PROBE_CLAIM_MS;
   state.inFlight += limit;
   state.news.clear();
   return {
@@ -72,6 +142,18 @@ export function planClaim(state: QueueState, slots: number, nowMs: number): Queu
     cursors: [...state.cursors]
       .sort(([a], [b]) => a - b)
       .map(([rank, after]) => ({ rank, afterSeq: String(after) })),
+  };
+}
+
+/** Claims what was told to run now: outside rate, concurrency and pause. */
+export function forcedClaim({ record }: QueueState): QueueClaim {
+  return {
+    queue: record.id,
+    version: record.version,
+    isForced: true,
+    limit: FORCED_LIMIT,
+    dispatchDeadlineSeconds: record.settings.dispatchDeadlineSeconds,
+    cursors: [{ rank: RUN_NOW_RANK, afterSeq: '0' }],
   };
 }
 
@@ -91,10 +173,7 @@ export function answerClaim(
     const after = state.cursors.get(rank);
     if (after !== undefined && BigInt(seq) > after) state.cursors.set(rank, BigInt(seq));
   }
-  for (const [rank, seq] of state.news) {
-    const after = state.cursors.get(rank);
-    if (after === undefined || seq <= after) state.cursors.set(rank, seq - 1n);
-  }
+  for (const [rank, seq] of state.news) rewind(state, rank, seq);
 }
 
 /** Dispatches that did not come about: their tokens and places are free again. */
@@ -104,11 +183,32 @@ export function giveBack(state: QueueState, count: number, nowMs: number): void 
   returnTokens(state.bucket, count, nowMs);
 }
 
-/** Seconds until the rate lets another dispatch through. */
+/** A dispatch that was put off just before its call: it spent nothing. */
+export function returnTurn(state: QueueState, nowMs: number): void {
+  returnTokens(state.bucket, 1, nowMs);
+  returnTokens(state.gate, 1, nowMs);
+}
+
+/** Seconds until the rate lets another dispatch through and the queue is not held; 0 when it does now. */
 export function secondsUntilOpen(state: QueueState, nowMs: number): number {
-  return secondsUntilToken(state.bucket, nowMs);
+  const held = Math.max(0, state.heldUntilMs - nowMs) / 1000;
+  return Math.max(held, secondsUntilToken(state.bucket, nowMs));
+}
+
+/** Lets a call through the gate, or says in how many seconds to ask again. */
+export function passGate(state: QueueState, nowMs: number): number {
+  return takeTokens(state.gate, 1, nowMs) === 1 ? 0 : secondsUntilToken(state.gate, nowMs);
+}
+
+function rewind(state: QueueState, rank: number, seq: bigint): void {
+  const after = state.cursors.get(rank);
+  if (after === undefined || seq <= after) state.cursors.set(rank, seq - 1n);
 }
 
 function rateOf({ settings: { rateLimits } }: QueueRecord) {
   return { ratePerSecond: rateLimits.maxDispatchesPerSecond, burst: rateLimits.maxBurstSize };
+}
+
+function windowsOf({ settings, calendar }: QueueRecord): WindowClock {
+  return createWindowClock({ windows: settings.activeWindows, calendar });
 }

@@ -1,13 +1,22 @@
 import type { ClaimedTask } from '../model.ts';
 import { array, columnsOf } from './array.ts';
+import {
+  type Claimant,
+  type ClaimedRow,
+  claimedColumns,
+  claimedTask,
+  leaseTaken,
+  ownershipFence,
+} from './claimed-rows.ts';
 import type { Sql } from './database.ts';
-import { taskIdText } from './task-id.ts';
 
 /** Which tasks of a queue may be claimed: `limit` of them, from these places in its order on. */
 export interface QueueClaim {
   queue: number;
   /** The queue's version that the limit was computed from. */
   version: number;
+  /** True for tasks that were told to run now: pause and version do not stand in their way. */
+  isForced?: boolean;
   limit: number;
   /** Used where the task names none. */
   dispatchDeadlineSeconds: number;
@@ -15,15 +24,7 @@ export interface QueueClaim {
   cursors: readonly { rank: number; afterSeq: string }[];
 }
 
-export interface ClaimInput {
-  pool: string;
-  shard: number;
-  dispatcher: number;
-  epoch: string;
-  /** Number of this claim within the dispatcher, to find what came of it when its answer is lost. */
-  claim: number;
-  /** A lease ends this long after the attempt's deadline. */
-  leaseMarginSeconds: number;
+export interface ClaimInput extends Claimant {
   queues: readonly QueueClaim[];
 }
 
@@ -42,12 +43,7 @@ export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ClaimedTa
   const { shard } = input;
   const column = columnsOf(sql, input.queues);
   const rows = await sql<ClaimedRow[]>`
-    with fence as materialized (
-      select epoch from errand.ownership
-      where pool = ${input.pool} and shard = ${shard}
-        and dispatcher = ${input.dispatcher} and epoch = ${input.epoch}
-      for share
-    ),
+    with ${ownershipFence(sql, input)},
     pick as materialized (
       select w.queue, p.rank, p.seq, w.deadline
       from fence
@@ -55,10 +51,12 @@ export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ClaimedTa
         ${column('integer', (q) => q.queue)}, ${column('bigint', (q) => q.version)},
         ${column('integer', (q) => q.limit)}, ${column('float', (q) => q.dispatchDeadlineSeconds)},
         ${column('text', (q) => arrayText(q.cursors.map((c) => c.rank)))},
-        ${column('text', (q) => arrayText(q.cursors.map((c) => c.afterSeq)))}
-      ) as w(queue, version, lim, deadline, ranks, afters)
+        ${column('text', (q) => arrayText(q.cursors.map((c) => c.afterSeq)))},
+        ${column('boolean', (q) => q.isForced ?? false)}
+      ) as w(queue, version, lim, deadline, ranks, afters, is_forced)
       join errand.queue q
-        on q.id = w.queue and q.version = w.version and q.paused_at is null and not q.is_purging
+        on q.id = w.queue and q.pool = ${input.pool} and not q.is_purging
+        and (w.is_forced or (q.version = w.version and q.paused_at is null))
       cross join lateral (
         select r.rank, r.seq
         from unnest(w.ranks::smallint[], w.afters::bigint[]) as k(rank, after)
@@ -76,23 +74,7 @@ export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ClaimedTa
       where r.shard = ${shard} and r.queue = p.queue and r.rank = p.rank and r.seq = p.seq
       returning r.*, p.deadline
     ),
-    loaded as materialized (
-      select t.url, t.method, t.headers, t.content_type, t.body, t.name, t.retry, t.expire_at,
-        t.dispatch_deadline_ms, t.retention_seconds,
-        k.task, k.queue, k.rank, k.seq, k.step, k.attempt + 1 as attempt, k.due_at,
-        k.first_attempt_at, k.previous_status, gen_random_uuid() as lease_id,
-        now() + make_interval(secs => coalesce(t.dispatch_deadline_ms / 1000.0, k.deadline)
-          + ${input.leaseMarginSeconds}::double precision) as expires_at
-      from taken k join errand.task t on t.shard = ${shard} and t.id = k.task and t.step = k.step
-    ),
-    leased as (
-      insert into errand.lease (
-        shard, task, lease_id, dispatcher, claim, queue, rank, seq, step, attempt, due_at,
-        first_attempt_at, previous_status, started_at, expires_at)
-      select ${shard}, task, lease_id, ${input.dispatcher}, ${input.claim}, queue, rank, seq, step,
-        attempt, due_at, first_attempt_at, previous_status, now(), expires_at
-      from loaded
-    )
+    ${leaseTaken(sql, input)}
     select ${claimedColumns(sql)} from loaded l order by l.queue, l.rank, l.seq
   `;
   return rows.map((row) => claimedTask(shard, row));
@@ -127,64 +109,6 @@ export async function findLeases(
     ) l
   `;
   return rows.map((row) => claimedTask(row.shard, row));
-}
-
-interface ClaimedRow {
-  task: string;
-  lease_id: string;
-  queue: number;
-  step: number;
-  attempt: number;
-  rank: number;
-  seq: string;
-  name: string | null;
-  url: string;
-  method: string;
-  headers: Record<string, string> | null;
-  content_type: string | null;
-  body: Buffer;
-  retry: ClaimedTask['retry'] | null;
-  dispatch_deadline_ms: number | null;
-  retention_seconds: number | null;
-  due_at: Date;
-  since_first: number;
-  is_expired: boolean;
-  previous_status: number | null;
-}
-
-function claimedColumns(sql: Sql) {
-  return sql`
-    l.task, l.lease_id, l.queue, l.step, l.attempt, l.rank, l.seq, l.name, l.url, l.method, l.headers,
-    l.content_type, l.body, l.retry, l.dispatch_deadline_ms, l.retention_seconds, l.due_at,
-    l.previous_status, coalesce(l.expire_at < now(), false) as is_expired,
-    coalesce(extract(epoch from now() - l.first_attempt_at), 0)::double precision as since_first`;
-}
-
-function claimedTask(shard: number, row: ClaimedRow): ClaimedTask {
-  return {
-    shard,
-    taskId: taskIdText(row.task),
-    leaseId: row.lease_id,
-    queue: row.queue,
-    step: row.step,
-    attempt: row.attempt,
-    rank: row.rank,
-    seq: row.seq,
-    name: row.name,
-    url: row.url,
-    method: row.method,
-    headers: row.headers ?? {},
-    contentType: row.content_type,
-    body: row.body,
-    retry: row.retry ?? {},
-    dispatchDeadlineSeconds:
-      row.dispatch_deadline_ms === null ? null : row.dispatch_deadline_ms / 1000,
-    retentionSeconds: row.retention_seconds,
-    scheduledAt: row.due_at,
-    secondsSinceFirstAttempt: row.since_first,
-    isExpired: row.is_expired,
-    previousStatus: row.previous_status,
-  };
 }
 
 /** An array inside an array of arrays of different lengths can only travel as text. */

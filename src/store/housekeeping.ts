@@ -104,8 +104,8 @@ export async function listPurges(
 }
 
 /**
- * One batch of a purge: deletes what lies in `ready` and `scheduled` of a queue from before its purge,
- * with the cold rows and the names. `ready` goes by its primary key; `scheduled` has no index by queue,
+ * One batch of a purge: deletes what lies in `ready`, `parked` and `scheduled` of a queue from before its
+ * purge, with the cold rows and the names. The first two go by their primary keys; `scheduled` has no index by queue,
  * so its shard is walked (a purge is rare, the walk bounded by the limit). When nothing is left, the
  * queue may be claimed from again, with a new version. Returns how many tasks went.
  */
@@ -128,6 +128,16 @@ export async function purgeBatch(
       where r.shard = x.shard and r.queue = x.queue and r.rank = x.rank and r.seq = x.seq
       returning r.shard, r.task
     ),
+    from_parked as (
+      delete from errand.parked p
+      using (
+        select p.shard, p.task from target q
+        join errand.parked p on p.shard = q.shard and p.queue = q.id and p.task < q.purged_before
+        limit ${input.limit} for update of p
+      ) x
+      where p.shard = x.shard and p.task = x.task
+      returning p.shard, p.task
+    ),
     from_scheduled as (
       delete from errand.scheduled c
       using (
@@ -138,7 +148,9 @@ export async function purgeBatch(
       where c.shard = x.shard and c.due_at = x.due_at and c.task = x.task
       returning c.shard, c.task
     ),
-    gone as materialized (select * from from_ready union all select * from from_scheduled),
+    gone as materialized (
+      select * from from_ready union all select * from from_parked union all select * from from_scheduled
+    ),
     cold as (
       delete from errand.task t using gone g
       where t.shard = g.shard and t.id = g.task

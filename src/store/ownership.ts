@@ -8,12 +8,25 @@ export interface Heartbeat {
   isAlive: boolean;
   /** True when the pool has shards that nobody owns. */
   hasFreeShards: boolean;
-  dispatchers: { id: number; pool: string; heartbeat: string }[];
+  dispatchers: { id: number; pool: string; heartbeat: string; isLeaving: boolean }[];
 }
 
 export interface OwnedShard {
   shard: number;
   epoch: string;
+}
+
+/** What a graceful owner leaves to the next: levels of the token buckets that were not full. */
+export interface Handover {
+  /** Seconds since the epoch, by the database's clock. */
+  at: number;
+  /** Queue → tokens. A queue that is not in here was full. */
+  levels: Record<string, number>;
+}
+
+export interface TakenShard extends OwnedShard {
+  /** Null when the owner before was taken for dead: nobody knows what it spent. */
+  handover: Handover | null;
 }
 
 /** Enters a dispatcher; its number is in every lease it takes. */
@@ -31,13 +44,13 @@ export async function registerDispatcher(
 /** Moves our own counter on and reads everyone's. Each updates only its own row. */
 export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
   const rows = await sql<
-    { now: Date; id: number; pool: string; heartbeat: string; mine: boolean; free: boolean }[]
+    (Heartbeat['dispatchers'][number] & { now: Date; mine: boolean; free: boolean })[]
   >`
     with mine as (
       update errand.dispatcher set heartbeat = heartbeat + 1, seen_at = now()
       where id = ${dispatcher} returning id, pool
     )
-    select clock_timestamp() as now, d.id, d.pool, d.heartbeat,
+    select clock_timestamp() as now, d.id, d.pool, d.heartbeat, d.is_leaving as "isLeaving",
       exists (select from mine) as mine,
       exists (
         select from errand.ownership o where o.pool = (select pool from mine)
@@ -63,18 +76,79 @@ export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
 export async function takeShards(
   sql: Sql,
   input: { pool: string; dispatcher: number; dead: readonly number[]; limit: number },
-): Promise<OwnedShard[]> {
-  return sql<OwnedShard[]>`
-    update errand.ownership o set dispatcher = ${input.dispatcher}, epoch = o.epoch + 1
+): Promise<TakenShard[]> {
+  return sql<TakenShard[]>`
+    update errand.ownership o
+    set dispatcher = ${input.dispatcher}, epoch = o.epoch + 1, handover = null
     from (
-      select shard, epoch from errand.ownership f
+      select shard, epoch, case when dispatcher is null then handover end as handover
+      from errand.ownership f
       where pool = ${input.pool}
         and (dispatcher is null or dispatcher = any(${array(sql, 'integer', input.dead)})
           or not exists (select from errand.dispatcher d where d.id = f.dispatcher))
       order by shard limit ${input.limit}
     ) free
     where o.pool = ${input.pool} and o.shard = free.shard and o.epoch = free.epoch
-    returning o.shard, o.epoch
+    returning o.shard, o.epoch, free.handover
+  `;
+}
+
+/**
+ * Leases of these shards from before they were taken, by queue: they count against the queue's limits
+ * until they are gone. Send it after the take-over, in a statement of its own: only then it sees all.
+ */
+export async function countForeignLeases(
+  sql: Sql,
+  taken: readonly OwnedShard[],
+): Promise<Map<number, number>> {
+  const column = columnsOf(sql, taken);
+  const rows = await sql<{ queue: number; leases: number }[]>`
+    select l.queue, count(*)::integer as leases
+    from unnest(${column('smallint', (t) => t.shard)}, ${column('bigint', (t) => t.epoch)})
+      as t(shard, epoch)
+    join errand.lease l on l.shard = t.shard and l.epoch < t.epoch
+    group by l.queue
+  `;
+  return new Map(rows.map((row) => [row.queue, row.leases]));
+}
+
+/** Lets go of shards, each with the levels of its buckets. What another took meanwhile stays theirs. */
+export async function releaseShards(
+  sql: Sql,
+  input: {
+    pool: string;
+    dispatcher: number;
+    shards: readonly { shard: number; levels: Handover['levels'] }[];
+  },
+): Promise<void> {
+  const column = columnsOf(sql, input.shards);
+  await sql`
+    update errand.ownership o
+    set dispatcher = null, handover = jsonb_build_object(
+      'at', extract(epoch from clock_timestamp())::double precision, 'levels', r.levels::jsonb)
+    from unnest(${column('smallint', (r) => r.shard)},
+      ${column('text', (r) => JSON.stringify(r.levels))}) as r(shard, levels)
+    where o.pool = ${input.pool} and o.shard = r.shard and o.dispatcher = ${input.dispatcher}
+  `;
+}
+
+/** From now on the others share the shards as if this one were gone. Repeatable. */
+export async function announceLeaving(sql: Sql, dispatcher: number): Promise<void> {
+  await sql`update errand.dispatcher set is_leaving = true where id = ${dispatcher}`;
+}
+
+/**
+ * Lets go of shards that are ours by the table though we know nothing of them, since the answer of their
+ * take-over was lost. Without a hand-over, for the take-over has spent it. Repeatable.
+ */
+export async function releaseStrays(
+  sql: Sql,
+  input: { pool: string; dispatcher: number; known: readonly number[] },
+): Promise<void> {
+  await sql`
+    update errand.ownership set dispatcher = null, handover = null
+    where pool = ${input.pool} and dispatcher = ${input.dispatcher}
+      and shard <> all(${array(sql, 'smallint', input.known)})
   `;
 }
 
@@ -91,7 +165,7 @@ export async function renewEpoch(
   return row ?? null;
 }
 
-/** Lets go of every shard of a dispatcher and strikes its row. Safe to repeat. */
+/** Strikes a dispatcher's row, and lets go of the shards it still has, without a hand-over. Repeatable. */
 export async function leave(sql: Sql, dispatcher: number): Promise<void> {
   await sql`
     with freed as (

@@ -90,11 +90,15 @@ export async function promoteDue(
 }
 
 /**
- * Finds the first ready task of every (queue, rank) of these shards: the look that backs up wake-ups
+ * Finds the first ready task of every (queue, rank) of a pool on these shards: the look that backs up wake-ups
  * and finds what was committed late. A loose index scan on the primary key of `ready`: its cost grows
  * with the number of queues that have ready tasks, not with the tasks.
  */
-export async function findReady(sql: Sql, shards: readonly number[]): Promise<ReadyHead[]> {
+export async function findReady(
+  sql: Sql,
+  pool: string,
+  shards: readonly number[],
+): Promise<ReadyHead[]> {
   const rows = await sql<(ReadyHead & { version: string })[]>`
     with recursive head as (
       select r.* from unnest(${array(sql, 'smallint', shards)}) as s(shard)
@@ -111,7 +115,7 @@ export async function findReady(sql: Sql, shards: readonly number[]): Promise<Re
       ) n
     )
     select h.shard, h.queue, h.rank, h.seq, q.version
-    from head h join errand.queue q on q.id = h.queue
+    from head h join errand.queue q on q.id = h.queue and q.pool = ${pool}
   `;
   return rows.map((row) => ({ ...row, version: Number(row.version) }));
 }

@@ -30,9 +30,9 @@ export type QueueDeletion = 'deleted' | 'not-found' | 'not-empty';
  * Deletes a queue: its row stays as a tombstone and its name is free at once. Unless `force`, a queue
  * that has scheduled, ready or leased tasks is left alone.
  *
- * Index: `queue_name`; primary keys of `ready`, `lease` and `scheduled`, of which the last two are
- * searched by shard alone, so that a queue without tasks on a shard with a long schedule takes a scan
- * of it: give it more time than other verbs. Locks the queue's row. An enqueue that knew the queue from
+ * Index: `queue_name`; primary keys of `ready`, `parked` and `lease`, the last by shard alone;
+ * `scheduled_by_queue`. After a purge whose rows still lie there it reads them all: give it more time
+ * than other verbs. Locks the queue's row. An enqueue that knew the queue from
  * before may still commit after us, hence the tombstone is paused and purged past every id: what comes
  * late goes the way of a forced deletion.
  */
@@ -54,6 +54,8 @@ export async function deleteQueue(
       where q.id = t.id and (${input.force} or not (
         exists (select from errand.ready r where r.shard = t.shard and r.queue = t.id
           and r.task >= coalesce(q.purged_before, ${LOWEST_ID}))
+        or exists (select from errand.parked p where p.shard = t.shard and p.queue = t.id
+          and p.task >= coalesce(q.purged_before, ${LOWEST_ID}))
         or exists (select from errand.lease l where l.shard = t.shard and l.queue = t.id)
         or exists (select from errand.scheduled s where s.shard = t.shard and s.queue = t.id
           and s.task >= coalesce(q.purged_before, ${LOWEST_ID}))

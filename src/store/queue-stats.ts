@@ -7,7 +7,7 @@ export const MAX_COUNTED = 10_000;
 export interface QueueCounts {
   /** At most MAX_COUNTED. */
   ready: number;
-  /** Those among the next MAX_COUNTED of the queue's shard. */
+  /** At most MAX_COUNTED. */
   scheduled: number;
   leased: number;
   oldestReadyAt: Date | null;
@@ -17,9 +17,9 @@ export interface QueueCounts {
  * Approximate counts of a queue's live tasks; what a purge has passed is left out.
  *
  * Index: primary key of `ready` (shard, queue, …), and a walk over it that looks at the first row of
- * each rank for the oldest. `scheduled` and `lease` have no index by queue (it would cost every retry),
- * so only the earliest of the shard are looked at: exact for a queue that has its shard for itself,
- * too low for one behind another's long schedule. No locks.
+ * each rank for the oldest; what is parked counts as ready, and of it the oldest is looked for among
+ * MAX_COUNTED; `scheduled_by_queue`. `lease` has no index by queue, so MAX_COUNTED of the shard are
+ * looked at, of which there are seldom more. No locks.
  */
 export async function queueStats(
   sql: Sql,
@@ -43,18 +43,25 @@ export async function queueStats(
         where r.shard = ${shard} and r.queue = ${id} and r.rank > h.rank
         order by r.rank, r.seq limit 1
       ) n
+    ),
+    parked as materialized (
+      select task, due_at from errand.parked
+      where shard = ${shard} and queue = ${id} limit ${MAX_COUNTED}
     )
     select
       (select count(*) filter (where task >= floor.id) from (
-        select task from errand.ready
-        where shard = ${shard} and queue = ${id} limit ${MAX_COUNTED}) r)::integer as ready,
-      (select count(*) filter (where queue = ${id} and task >= floor.id) from (
-        select queue, task from errand.scheduled
-        where shard = ${shard} order by due_at limit ${MAX_COUNTED}) s)::integer as scheduled,
+        (select task from errand.ready
+          where shard = ${shard} and queue = ${id} limit ${MAX_COUNTED})
+        union all select task from parked limit ${MAX_COUNTED}) r)::integer as ready,
+      (select count(*) filter (where task >= floor.id) from (
+        select task from errand.scheduled
+        where shard = ${shard} and queue = ${id} limit ${MAX_COUNTED}) s)::integer as scheduled,
       (select count(*) filter (where queue = ${id}) from (
         select queue from errand.lease
         where shard = ${shard} limit ${MAX_COUNTED}) l)::integer as leased,
-      (select min(due_at) from head where task >= floor.id) as oldest
+      (select min(due_at) from (
+        select task, due_at from head union all select task, due_at from parked) r
+        where task >= floor.id) as oldest
     from floor
   `;
   return {

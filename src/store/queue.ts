@@ -1,13 +1,22 @@
-import type { QueueRecord, QueueSettings } from '../model.ts';
-import { DEFAULT_QUEUE_SETTINGS } from '../model.ts';
+import type { NamedCalendar, QueueRecord, QueueSettings } from '../model.ts';
+import { DEFAULT_FLOW_LIMITS, DEFAULT_QUEUE_SETTINGS } from '../model.ts';
 import { array } from './array.ts';
 import type { Sql } from './database.ts';
 
 /** Settings as given: what is left out is the default's, also when defaults change later. */
 export type PartialQueueSettings = {
-  [Field in keyof QueueSettings]?: QueueSettings[Field] extends object
-    ? Partial<QueueSettings[Field]>
+  [Field in keyof QueueSettings]?: Merged extends Record<Field, true>
+    ? Partial<NonNullable<QueueSettings[Field]>> | Extract<QueueSettings[Field], null>
     : QueueSettings[Field];
+};
+
+/** Fields whose parts merge one by one; of the others the whole is replaced. */
+type Merged = {
+  rateLimits: true;
+  retry: true;
+  target: true;
+  flow: true;
+  circuitBreaker: true;
 };
 
 export interface QueueRow {
@@ -18,22 +27,41 @@ export interface QueueRow {
   pool: string;
   version: string;
   settings: PartialQueueSettings;
+  calendar: NamedCalendar | null;
   paused_at: Date | null;
   is_purging: boolean;
+  pool_changed_at: Date | null;
   created_at: Date;
   updated_at: Date;
 }
 
-/** The settings in force: the defaults, under what was given. Nested fields merge one by one. */
-export function resolveSettings(given: PartialQueueSettings): QueueSettings {
-  const defaults = DEFAULT_QUEUE_SETTINGS;
+/**
+ * The settings in force: the defaults, or what a patch is put over, under what was given. Nested fields
+ * merge one by one; an object over null begins with its defaults.
+ */
+export function resolveSettings(
+  given: PartialQueueSettings,
+  under: QueueSettings = DEFAULT_QUEUE_SETTINGS,
+): QueueSettings {
+  const { circuitBreaker } = DEFAULT_QUEUE_SETTINGS;
   return {
-    ...defaults,
+    ...under,
     ...given,
-    rateLimits: { ...defaults.rateLimits, ...given.rateLimits },
-    retry: { ...defaults.retry, ...given.retry },
-    target: { ...defaults.target, ...given.target },
+    rateLimits: { ...under.rateLimits, ...given.rateLimits },
+    retry: { ...under.retry, ...given.retry },
+    target: { ...under.target, ...given.target },
+    flow: merged(DEFAULT_FLOW_LIMITS, under.flow, given.flow),
+    circuitBreaker: merged(circuitBreaker!, under.circuitBreaker, given.circuitBreaker),
   };
+}
+
+function merged<Settings>(
+  defaults: Settings,
+  under: Settings | null,
+  given: Partial<Settings> | null | undefined,
+): Settings | null {
+  if (given === undefined) return under;
+  return given && { ...defaults, ...under, ...given };
 }
 
 /** Index: `queue_name`. No locks. Null when the project has no such queue. */
@@ -91,7 +119,9 @@ export async function listQueues(
 
 export function queueColumns(sql: Sql) {
   return sql`q.id, q.project, q.name, q.shard, q.pool, q.version, q.settings, q.paused_at,
-    q.is_purging, q.created_at, q.updated_at`;
+    q.is_purging, q.pool_changed_at, q.created_at, q.updated_at,
+    (select jsonb_build_object('name', c.name) || c.settings from errand.calendar c
+      where c.project = q.project and c.name = q.calendar) as calendar`;
 }
 
 export function firstQueue(rows: readonly QueueRow[]): QueueRecord | null {
@@ -107,8 +137,10 @@ export function toQueue(row: QueueRow): QueueRecord {
     pool: row.pool,
     version: Number(row.version),
     settings: resolveSettings(row.settings),
+    calendar: row.calendar,
     paused: row.paused_at !== null,
     isPurging: row.is_purging,
+    poolChangedAt: row.pool_changed_at,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

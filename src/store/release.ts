@@ -12,10 +12,30 @@ export async function releaseTasks(
   shard: number,
   leases: readonly { taskId: string; leaseId: string }[],
 ): Promise<WakeUp[]> {
+  const rows = await sql<{ queue: number; rank: number; seq: string }[]>`
+    with ${undoneLeases(sql, shard, leases)}
+    insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at, first_attempt_at,
+      previous_status)
+    select shard, queue, rank, seq, task, step, attempt - 1, due_at, first_attempt_at, previous_status
+    from held where cancel_requested_at is null
+    returning queue, rank, seq
+  `;
+  return rows.map((row) => ({ shard, ...row, dueInSeconds: 0 }));
+}
+
+/**
+ * The leases that are named and still there, as `held`: they are deleted, and those whose cancellation
+ * was asked for end. What becomes of the others is for the statement to say.
+ */
+export function undoneLeases(
+  sql: Sql,
+  shard: number,
+  leases: readonly { taskId: string; leaseId: string }[],
+) {
   const column = columnsOf(sql, leases);
   const defaults = DEFAULT_QUEUE_SETTINGS;
-  const rows = await sql<{ queue: number; rank: number; seq: string }[]>`
-    with named as (
+  return sql`
+    named as (
       select distinct * from unnest(
         ${column('uuid', (l) => l.taskId)}, ${column('uuid', (l) => l.leaseId)}
       ) as d(task, lease_id)
@@ -52,12 +72,5 @@ export async function releaseTasks(
       update errand.task_name n set free_from = now() + make_interval(secs => c.name_retention)
       from cancelled c
       where n.shard = ${shard} and n.queue = c.queue and n.name = c.name and n.task = c.task
-    )
-    insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at, first_attempt_at,
-      previous_status)
-    select shard, queue, rank, seq, task, step, attempt - 1, due_at, first_attempt_at, previous_status
-    from held where cancel_requested_at is null
-    returning queue, rank, seq
-  `;
-  return rows.map((row) => ({ shard, ...row, dueInSeconds: 0 }));
+    )`;
 }

@@ -42,11 +42,18 @@ async function tryCancel(sql: Sql, ref: TaskRef): Promise<Cancelled | typeof MOV
       delete from errand.ready r using seen s
       where r.shard = ${shard} and r.task = s.id returning r.task
     ),
+    from_parked as (
+      delete from errand.parked p using seen s
+      where p.shard = ${shard} and p.task = s.id returning p.task
+    ),
     from_scheduled as (
       delete from errand.scheduled c using seen s
       where c.shard = ${shard} and c.task = s.id returning c.task
     ),
-    gone as (select task from from_ready union all select task from from_scheduled),
+    gone as (
+      select task from from_ready union all select task from from_parked
+      union all select task from from_scheduled
+    ),
     requested as (
       update errand.lease l set cancel_requested_at = coalesce(l.cancel_requested_at, now())
       from seen s where l.shard = ${shard} and l.task = s.id returning l.task

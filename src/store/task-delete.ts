@@ -27,6 +27,10 @@ async function tryDelete(sql: Sql, ref: TaskRef): Promise<Deleted | typeof MOVED
       delete from errand.ready r using seen s
       where r.shard = ${shard} and r.task = ${task} returning r.task
     ),
+    from_parked as (
+      delete from errand.parked p using seen s
+      where p.shard = ${shard} and p.task = ${task} returning p.task
+    ),
     from_scheduled as (
       delete from errand.scheduled c using seen s
       where c.shard = ${shard} and c.task = ${task} returning c.task
@@ -40,8 +44,8 @@ async function tryDelete(sql: Sql, ref: TaskRef): Promise<Deleted | typeof MOVED
       from seen s where l.shard = ${shard} and l.task = ${task} returning l.task
     ),
     gone as (
-      select task from from_ready union all select task from from_scheduled
-      union all select task from from_finished
+      select task from from_ready union all select task from from_parked
+      union all select task from from_scheduled union all select task from from_finished
     ),
     names as (
       delete from errand.task_name n using gone g, seen s

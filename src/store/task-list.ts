@@ -1,3 +1,4 @@
+import { SHARDS } from '../model.ts';
 import type { TaskState } from '../protocol/resources.ts';
 import type { Sql } from './database.ts';
 import { taskIdText } from './task-id.ts';
@@ -103,11 +104,11 @@ function walk(sql: Sql, { state, owner, before }: TaskFilter): Fragment {
   }
   switch (state) {
     case 'ready':
-      return walkRoom(sql, sql`errand.ready`, from);
+      return walkRooms(sql, [sql`errand.ready`, sql`errand.parked`], from);
     case 'scheduled':
-      return walkRoom(sql, sql`errand.scheduled`, from);
+      return walkRooms(sql, [sql`errand.scheduled`], from);
     case 'leased':
-      return walkRoom(sql, sql`errand.lease`, from);
+      return walkRooms(sql, [sql`errand.lease`], from);
     case 'failed':
     case 'cancelled':
       return sql`
@@ -128,10 +129,15 @@ function walk(sql: Sql, { state, owner, before }: TaskFilter): Fragment {
   }
 }
 
+function walkRooms(sql: Sql, [first, second]: [Fragment, Fragment?], from: Fragment): Fragment {
+  if (second === undefined) return walkRoom(sql, first, from, 0);
+  return sql`${walkRoom(sql, first, from, 0)} union all ${walkRoom(sql, second, from, SHARDS)}`;
+}
+
 /** Rooms have no index by queue, so their shards are walked, which other queues may share. */
-function walkRoom(sql: Sql, room: Fragment, from: Fragment): Fragment {
+function walkRoom(sql: Sql, room: Fragment, from: Fragment, firstSource: number): Fragment {
   return sql`
-    select s.shard::integer as source, s.scan, s.shard, r.task as id
+    select s.shard::integer + ${firstSource}::integer as source, s.scan, s.shard, r.task as id
     from (
       select shard, greatest(${LEAST_SCANNED}, ${SCANNED} / count(*) over ())::integer as scan
       from queues group by shard

@@ -128,6 +128,9 @@ export function rooms(
     select 'ready' as state, ${waiting}
     from errand.ready where shard = ${at.shard} and task = ${at.task}
     union all
+    select 'ready', ${waiting}
+    from errand.parked where shard = ${at.shard} and task = ${at.task}
+    union all
     select 'scheduled', ${waiting}
     from errand.scheduled where shard = ${at.shard} and task = ${at.task}
     union all

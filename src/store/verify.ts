@@ -25,6 +25,7 @@ export async function verifyRooms(sql: Sql): Promise<Verification> {
   >`
     with room as (
       select shard, task, step from errand.ready
+      union all select shard, task, step from errand.parked
       union all select shard, task, step from errand.scheduled
       union all select shard, task, step from errand.lease
       union all select shard, task, step from errand.finished

@@ -31,7 +31,7 @@ describe.each(['PUT', 'PATCH'])('%s of a queue names what is wrong with', (metho
     ['an array', [], ['', 'an object', 'an array of 0']],
     ['null', null, ['', 'an object', 'null']],
     ['text', '"text"', ['', 'an object', '"text"']],
-    ['an unknown field', { weight: 3 }, ['/weight', NO_FIELD, '3']],
+    ['an unknown field', { size: 3 }, ['/size', NO_FIELD, '3']],
     ['a deep unknown field', { retry: { 'a/b~c': {} } }, ['/retry/a~1b~0c', NO_FIELD, 'an object']],
     ['__proto__', '{"__proto__": {}}', ['/__proto__', NO_FIELD, 'an object']],
     ['no rate', rate(0), ['/rateLimits/maxDispatchesPerSecond', RATE, '0']],

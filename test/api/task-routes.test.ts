@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeCursor } from '../../src/api/schemas/page.ts';
 import type { Output } from '../../src/model.ts';
+import { RUN_NOW_RANK } from '../../src/store/task-run.ts';
 import { claimAll, FAIL, SUCCEED, settle } from '../store/task-fixture.ts';
 import { type ApiFixture, createApiFixture, expectProblem } from './api-fixture.ts';
 
@@ -96,13 +97,15 @@ describe('POST /v1/tasks/{id}/cancel', () => {
 });
 
 describe('POST /v1/tasks/{id}/run', () => {
-  it('makes a scheduled task ready and wakes its owner', async () => {
+  it('puts a scheduled task before every priority and wakes its owner', async () => {
     const taskId = await create({ delaySeconds: 100, priority: 2 });
     fixture.wakeUps.length = 0;
     const { body } = await on(taskId, 'run');
     expect(body.state).toBe('ready');
     expect(await get(taskId)).toEqual(body);
-    expect(fixture.wakeUps).toMatchObject([{ rank: -2, dueInSeconds: 0, seq: expect.any(String) }]);
+    expect(fixture.wakeUps).toMatchObject([
+      { rank: RUN_NOW_RANK, dueInSeconds: 0, seq: expect.any(String) },
+    ]);
   });
 
   it('refuses what is leased or has ended', async () => {

@@ -25,7 +25,17 @@ describe('errand', () => {
     expect(await runErrand(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n` });
     const { code, stdout } = await runErrand(['--help']);
     expect(code).toBe(0);
-    for (const command of ['dev', 'serve', 'migrate', 'verify', 'key', 'project', 'openapi']) {
+    for (const command of [
+      'dev',
+      'serve',
+      'dispatch',
+      'drain',
+      'migrate',
+      'verify',
+      'key',
+      'project',
+      'openapi',
+    ]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
     }
   });
@@ -40,7 +50,7 @@ describe('errand', () => {
     const { stdout } = await runErrand(['serve', '--help']);
     const source = await readFile('src/config.ts', 'utf8');
     const variables = source.match(/(?<=: ')(DATABASE_URL|ERRAND_\w+)(?=',\n)/g) ?? [];
-    expect(variables).toHaveLength(14);
+    expect(variables).toHaveLength(16);
     for (const name of variables) expect(stdout).toContain(`\n  ${name} `);
   });
 });

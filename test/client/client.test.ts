@@ -10,6 +10,7 @@ import {
 } from './scripted-api.ts';
 
 const URL_OF_TASK = 'http://127.0.0.1:9/x';
+const UTC = { timeZone: 'UTC' };
 const closers: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0)) await close();
@@ -192,6 +193,11 @@ describe('the other calls', () => {
       (c) => c.queues.delete('q', { force: true }),
       'DELETE /v1/queues/q?force=true',
     ],
+    ['calendars.put', (c) => c.calendars.put('a', UTC), 'PUT /v1/calendars/a'],
+    ['calendars.get', (c) => c.calendars.get('a/b'), 'GET /v1/calendars/a%2Fb'],
+    ['calendars.list', (c) => c.calendars.list({ limit: 5 }), 'GET /v1/calendars?limit=5'],
+    ['calendars.delete', (c) => c.calendars.delete('a'), 'DELETE /v1/calendars/a'],
+    ['dispatchers', (c) => c.dispatchers(), 'GET /v1/dispatchers'],
     ['queues.pause', (c) => c.queues.pause('q'), 'POST /v1/queues/q/pause'],
     ['queues.resume', (c) => c.queues.resume('q'), 'POST /v1/queues/q/resume'],
     ['queues.purge', (c) => c.queues.purge('q'), 'POST /v1/queues/q/purge'],

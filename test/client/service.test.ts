@@ -70,6 +70,23 @@ describe('the client with the service', () => {
     expect(c).toMatchObject({ status: 400, problem: { code: 'invalid-request' } });
   });
 
+  it('manages calendars, and tells of a queue that keeps to one and of who serves it', async () => {
+    const made = await client.calendars.put('office', { timeZone: 'Europe/Berlin' });
+    expect(made).toMatchObject({ name: 'office', weekend: ['sat', 'sun'], holidays: [] });
+    expect(await client.calendars.get('office')).toEqual(made);
+    expect((await client.calendars.list()).items).toEqual([made]);
+    await client.queues.put('kept', { businessDaysOnly: 'office', flow: { ordered: true } });
+    await client.queues.patch('kept', { flow: null });
+    const { flow, status } = await client.queues.get('kept');
+    expect([flow, status.isServed]).toEqual([null, true]);
+    const inUse = client.calendars.delete('office');
+    await expect(inUse).rejects.toMatchObject({ code: 'calendar-in-use', status: 409 });
+    await client.queues.delete('kept');
+    await client.calendars.delete('office');
+    const [dispatcher] = await client.dispatchers();
+    expect(dispatcher).toMatchObject({ pool: 'default', shards: expect.arrayContaining([0, 63]) });
+  });
+
   it('manages a queue: put, patch, pause, list, cancel, run, retry, purge, delete', async () => {
     const once = { maxAttempts: 1 };
     expect(await client.queues.put('mine', { retry: once })).toMatchObject({ retry: once });

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createQueueDirectory, type QueueDirectory } from '../../src/dispatch/queue-directory.ts';
-import { isHungry, type QueueState } from '../../src/dispatch/queue-state.ts';
+import { type Inheritance, isHungry, type QueueState } from '../../src/dispatch/queue-state.ts';
 import type { QueueRecord } from '../../src/model.ts';
+import { availableTokens } from '../../src/policy/rate.ts';
 import { StoreError } from '../../src/store/errors.ts';
 import { silentLog } from '../support/dispatcher.ts';
 import { queueRecord } from '../support/queue-record.ts';
@@ -14,6 +15,7 @@ let stored: Map<number, QueueRecord>;
 let loads: number[][];
 let failure: Error | null;
 let changed: QueueState[];
+let inheritances: Map<number, Inheritance>;
 let directory: QueueDirectory;
 
 beforeEach(() => {
@@ -22,6 +24,7 @@ beforeEach(() => {
   loads = [];
   failure = null;
   changed = [];
+  inheritances = new Map([[0, { foreign: 0 }]]);
   directory = createQueueDirectory({
     async load(ids) {
       loads.push(ids);
@@ -32,6 +35,7 @@ beforeEach(() => {
     pool: 'default',
     monotonic: () => nowMs,
     log: silentLog,
+    inherit: ({ shard }) => inheritances.get(shard) ?? null,
     onChanged: (state) => changed.push(state),
   });
 });
@@ -92,11 +96,11 @@ describe('queue directory', () => {
     stored.set(1, queueRecord({ id: 1, version: 2, ...closed }));
     directory.noteReady({ ...head(1, 5), version: 2 });
     await until(() => changed.length > 0);
-    expect(isHungry(changed[0]!)).toBe(false);
+    expect(isHungry(changed[0]!, 0)).toBe(false);
     directory.noteReady({ ...head(1, 5), version: 2 });
     stored.set(1, queueRecord({ id: 1, version: 3 }));
     directory.noteReady({ ...head(1, 5), version: 3 });
-    await until(() => isHungry(changed[0]!));
+    await until(() => isHungry(changed[0]!, 0));
     expect(loads).toHaveLength(2);
   });
 
@@ -117,6 +121,41 @@ describe('queue directory', () => {
       directory.noteReady(head(1, 5));
       return changed.length > 0;
     });
+  });
+
+  test('a queue begins with what its owner before left of it', async () => {
+    inheritances.set(0, { foreign: 3, tokens: 1.5 });
+    const state = (await directory.state(1))!;
+    expect(state.foreign).toBe(3);
+    expect(availableTokens(state.bucket, nowMs)).toBe(1.5);
+    expect(availableTokens(state.gate, nowMs)).toBe(1.5);
+  });
+
+  test('a queue of a shard that is not ours is loaded but not kept', async () => {
+    inheritances.clear();
+    directory.noteReady(head(1, 5));
+    await until(() => loads.length === 1);
+    expect(await directory.state(1)).toBeNull();
+    expect([...(await directory.records([1])).keys()]).toEqual([1]);
+    expect(changed).toEqual([]);
+  });
+
+  test('drop() forgets the queues of these shards only, and onShards() tells what is left', async () => {
+    inheritances.set(5, { foreign: 0 });
+    stored.set(2, queueRecord({ id: 2, shard: 5 }));
+    const [first, second] = [await directory.state(1), await directory.state(2)];
+    expect(directory.onShards([0, 5])).toEqual([first, second]);
+    expect(directory.drop([5])).toEqual([second]);
+    expect(directory.onShards([0, 5])).toEqual([first]);
+    expect(await directory.state(2)).not.toBe(second);
+  });
+
+  test('a queue that moved to another pool is forgotten', async () => {
+    const before = await directory.state(1);
+    stored.set(1, queueRecord({ id: 1, pool: 'batch', version: 2 }));
+    await directory.reload([1]);
+    expect(directory.onShards([0])).not.toContain(before);
+    expect(await directory.state(1)).toBeNull();
   });
 
   test('reload() and records() while the database is away: the one waits, the other throws', async () => {

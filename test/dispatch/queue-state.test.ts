@@ -7,6 +7,7 @@ import {
   giveBack,
   isHungry,
   noteReady,
+  passGate,
   planClaim,
   type QueueState,
   secondsUntilOpen,
@@ -73,7 +74,7 @@ function createWorld() {
       noteReady(state, rank, seq);
     },
     plan({ slots }: Extract<Event, { kind: 'plan' }>) {
-      if (sent !== null || !isHungry(state)) return;
+      if (sent !== null || !isHungry(state, 0)) return;
       const claim = planClaim(state, slots, 0);
       if (claim !== null) sent = { claim, seen: [...ready] };
     },
@@ -166,11 +167,11 @@ describe('queue state', () => {
     noteReady(state, 0, 1n);
     const full = planClaim(state, 2, 0)!;
     answerClaim(state, full, rows(1, 2), 0);
-    expect(isHungry(state)).toBe(true);
+    expect(isHungry(state, 0)).toBe(true);
     expect(state.cursors.get(0)).toBe(2n);
     const short = planClaim(state, 2, 0)!;
     answerClaim(state, short, rows(3), 0);
-    expect(isHungry(state)).toBe(false);
+    expect(isHungry(state, 0)).toBe(false);
   });
 
   test('answerClaim() rewinds to what was told while the claim was under way', () => {
@@ -198,8 +199,26 @@ describe('queue state', () => {
     for (const closed of [{ paused: true }, { isPurging: true }]) {
       const state = createQueueState(queueRecord(closed), 0);
       noteReady(state, 0, 1n);
-      expect(isHungry(state)).toBe(false);
+      expect(isHungry(state, 0)).toBe(false);
     }
+  });
+
+  test('passGate() lets no more through than burst and rate, however full the bucket is', () => {
+    const limits = { maxDispatchesPerSecond: 4, maxBurstSize: 2 };
+    const state = createQueueState(queueRecord({}, limits), 0, { foreign: 0, tokens: 1 });
+    expect(passGate(state, 0)).toBe(0);
+    expect(passGate(state, 0)).toBe(0.25);
+    expect(passGate(state, 250)).toBe(0);
+    expect(passGate(state, 250)).toBe(0.25);
+  });
+
+  test('planClaim() leaves places to calls of the owner before', () => {
+    const record = queueRecord({}, { maxConcurrentDispatches: 2 });
+    const state = createQueueState(record, 0, { foreign: 2 });
+    noteReady(state, 0, 1n);
+    expect(planClaim(state, 10, 0)).toBeNull();
+    state.foreign = 1;
+    expect(planClaim(state, 10, 0)).toMatchObject({ limit: 1 });
   });
 
   test('secondsUntilOpen() tells when the rate lets the next one through', () => {

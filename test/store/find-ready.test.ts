@@ -13,7 +13,7 @@ describe('findReady()', () => {
     const ranks = [0, 3, -3, 0, 3, -3, 0];
     for (const queue of queues) await fill(database.sql, queue, ...ranks.map((rank) => ({ rank })));
     await fill(database.sql, queues[0]!, { delaySeconds: 60, rank: 9 });
-    const heads = await findReady(database.sql, [7, 5, 6]);
+    const heads = await findReady(database.sql, 'default', [7, 5, 6]);
     const rows = await database.sql`
       select shard, queue, rank, min(seq) as seq from errand.ready where shard in (5, 7)
       group by shard, queue, rank order by queue, rank`;
@@ -23,8 +23,16 @@ describe('findReady()', () => {
     );
   });
 
+  it('leaves out queues of another pool', async () => {
+    const queue = await createQueue(database.sql, { shard: 9 });
+    await fill(database.sql, queue, {});
+    await database.sql`update errand.queue set pool = 'batch' where id = ${queue.queue}`;
+    expect(await findReady(database.sql, 'default', [9])).toEqual([]);
+    expect(await findReady(database.sql, 'batch', [9])).toMatchObject([{ queue: queue.queue }]);
+  });
+
   it('returns nothing when nothing is ready', async () => {
-    expect(await findReady(database.sql, [1, 2, 3])).toEqual([]);
-    expect(await findReady(database.sql, [])).toEqual([]);
+    expect(await findReady(database.sql, 'default', [1, 2, 3])).toEqual([]);
+    expect(await findReady(database.sql, 'default', [])).toEqual([]);
   });
 });

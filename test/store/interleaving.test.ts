@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ClaimedTask, Decision } from '../../src/model.ts';
+import { parkTasks } from '../../src/store/park.ts';
 import { promoteDue } from '../../src/store/promote.ts';
 import { releaseTasks } from '../../src/store/release.ts';
 import { settleTasks } from '../../src/store/settle.ts';
@@ -8,6 +9,7 @@ import { cancelTask } from '../../src/store/task-cancel.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import {
   claim,
+  claimParked,
   continueWith,
   createOwner,
   createQueue,
@@ -37,7 +39,9 @@ const DECISIONS: Record<string, Decision> = {
 type Step =
   | { verb: 'claim'; limit: number }
   | { verb: 'settle'; decision: string; leases: number[] }
+  | { verb: 'claim parked'; limit: number }
   | { verb: 'release'; leases: number[] }
+  | { verb: 'park'; leases: number[] }
   | { verb: 'lose'; leases: number[] }
   | { verb: 'cancel'; task: number }
   | { verb: 'promote' };
@@ -46,8 +50,11 @@ type Step =
 const leases = fc.array(fc.nat(9), { minLength: 1, maxLength: 3 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 4,
-    arbitrary: fc.record({ verb: fc.constant('claim'), limit: fc.integer({ min: 1, max: 3 }) }),
+    weight: 6,
+    arbitrary: fc.record({
+      verb: fc.constantFrom('claim', 'claim parked'),
+      limit: fc.integer({ min: 1, max: 3 }),
+    }),
   },
   {
     weight: 5,
@@ -57,7 +64,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       leases,
     }),
   },
-  { weight: 2, arbitrary: fc.record({ verb: fc.constantFrom('release', 'lose'), leases }) },
+  { weight: 3, arbitrary: fc.record({ verb: fc.constantFrom('release', 'lose', 'park'), leases }) },
   { weight: 1, arbitrary: fc.record({ verb: fc.constant('cancel'), task: fc.nat(TASKS - 1) }) },
   { weight: 2, arbitrary: fc.constant({ verb: 'promote' }) },
 ) as fc.Arbitrary<Step>;
@@ -74,7 +81,7 @@ interface World {
 async function createWorld(): Promise<World> {
   const { sql } = database;
   const [owner, queue] = [await createOwner(sql), await createQueue(sql)];
-  const tasks = await fill(sql, queue, ...times(TASKS));
+  const tasks = await fill(sql, queue, ...times(TASKS, { flowKey: 'key' }));
   return { owner, queue, tasks, given: [], settled: [] };
 }
 
@@ -93,12 +100,20 @@ async function take(world: World, step: Step): Promise<void> {
       world.given.push(...(await claim(sql, world.owner, [queueClaim(world.queue, { limit })])));
       return;
     }
+    case 'claim parked': {
+      const { tasks } = await claimParked(sql, world.owner, world.queue, { key: step.limit });
+      world.given.push(...tasks);
+      return;
+    }
     case 'settle':
       return settle(step.leases, DECISIONS[step.decision]!);
     case 'lose':
       return settle(step.leases, retryIn(0), { outcome: 'lost', status: null });
     case 'release':
       await releaseTasks(sql, 0, chosen(step.leases));
+      return;
+    case 'park':
+      await parkTasks(sql, 0, chosen(step.leases));
       return;
     case 'cancel':
       await cancelTask(sql, { project: 'default', taskId: world.tasks[step.task]! });
@@ -108,7 +123,7 @@ async function take(world: World, step: Step): Promise<void> {
   }
 }
 
-describe('claim, settle, release, promote and cancel in any order, two at once', () => {
+describe('claim, settle, release, park, promote and cancel in any order, two at once', () => {
   it('leave each task in one room, and settle each lease once at most', async () => {
     const pairs = fc.array(fc.tuple(step, step), { minLength: 5, maxLength: 20 });
     const ends = new Set<string>();
@@ -128,7 +143,7 @@ describe('claim, settle, release, promote and cancel in any order, two at once',
       }),
       { numRuns: 60 },
     );
-    const rooms = ['ready', 'scheduled', 'lease', 'succeeded', 'failed', 'cancelled'];
+    const rooms = ['ready', 'parked', 'scheduled', 'lease', 'succeeded', 'failed', 'cancelled'];
     expect([...ends].sort()).toEqual(rooms.sort());
   });
 });

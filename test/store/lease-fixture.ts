@@ -1,6 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { ClaimedTask, Decision, Settlement } from '../../src/model.ts';
+import { array } from '../../src/store/array.ts';
 import { type ClaimInput, claimTasks, type QueueClaim } from '../../src/store/claim.ts';
+import {
+  claimParkedTasks,
+  type ParkedClaim,
+  type ParkedClaimInput,
+} from '../../src/store/claim-parked.ts';
+import type { Claimant } from '../../src/store/claimed-rows.ts';
 import type { Sql } from '../../src/store/database.ts';
 import { enqueueTasks, type NewTask } from '../../src/store/enqueue.ts';
 import { registerDispatcher, takeShards } from '../../src/store/ownership.ts';
@@ -72,23 +79,50 @@ export function queueClaim(
   return { queue, version, limit: 1000, dispatchDeadlineSeconds: 600, cursors, ...fields };
 }
 
-export function claim(
+export async function claim(
   sql: Sql,
   owner: Owner,
   queues: QueueClaim[],
   fields: Partial<ClaimInput> = {},
 ): Promise<ClaimedTask[]> {
-  const shard = fields.shard ?? 0;
-  return claimTasks(sql, {
+  await giveTo(sql, owner, queues);
+  return claimTasks(sql, { ...claimant(owner, fields.shard), queues, ...fields });
+}
+
+/** Claims what is parked of these keys. */
+export async function claimParked(
+  sql: Sql,
+  owner: Owner,
+  { queue, shard, version }: TestQueue,
+  limits: Record<string, number>,
+  fields: Partial<ParkedClaimInput> = {},
+): Promise<ParkedClaim> {
+  await giveTo(sql, owner, [{ queue }]);
+  const flows = Object.entries(limits).map(([flowKey, limit]) => {
+    return { queue, version, flowKey, limit, dispatchDeadlineSeconds: 600 };
+  });
+  return claimParkedTasks(sql, { ...claimant(owner, shard), flows, ...fields });
+}
+
+/** Queues are made before it is said whose they are: a claim takes those of its own pool only. */
+async function giveTo(sql: Sql, { pool }: Owner, queues: { queue: number }[]): Promise<void> {
+  const ids = array(
+    sql,
+    'integer',
+    queues.map(({ queue }) => queue),
+  );
+  await sql`update errand.queue set pool = ${pool} where id = any(${ids}) and pool <> ${pool}`;
+}
+
+export function claimant(owner: Owner, shard = 0): Claimant {
+  return {
     pool: owner.pool,
     shard,
     dispatcher: owner.dispatcher,
     epoch: owner.epochs.get(shard) ?? '0',
     claim: 1,
     leaseMarginSeconds: 10,
-    queues,
-    ...fields,
-  });
+  };
 }
 
 /** Enqueues one task and claims it. */
@@ -156,6 +190,7 @@ export async function openTransaction(sql: Sql): Promise<{ sql: Sql; commit(): P
 export async function roomsOf(sql: Sql, taskId: string): Promise<string[]> {
   const rows = await sql<{ room: string }[]>`
     select 'ready' as room from errand.ready where task = ${taskId}
+    union all select 'parked' from errand.parked where task = ${taskId}
     union all select 'scheduled' from errand.scheduled where task = ${taskId}
     union all select 'lease' from errand.lease where task = ${taskId}
     union all select state::text from errand.finished where task = ${taskId}`;

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { findLeases } from '../../src/store/claim.ts';
-import { beat, leave, renewEpoch, strikeDead, takeShards } from '../../src/store/ownership.ts';
+import {
+  beat,
+  countForeignLeases,
+  leave,
+  releaseShards,
+  renewEpoch,
+  strikeDead,
+  takeShards,
+} from '../../src/store/ownership.ts';
 import {
   claim,
   createOwner,
@@ -84,8 +92,9 @@ describe('takeShards()', () => {
   it('takes what is free, up to its limit, and raises the epochs', async () => {
     const pool = await createPool(database.sql, SHARDS);
     const [a, b] = [await register(database.sql, pool), await register(database.sql, pool)];
-    expect(await take(pool, a, { limit: 3 })).toEqual(
-      [0, 1, 2].map((shard) => ({ shard, epoch: '1' })),
+    const first = await take(pool, a, { limit: 3 });
+    expect(first.toSorted((one, other) => one.shard - other.shard)).toEqual(
+      [0, 1, 2].map((shard) => ({ shard, epoch: '1', handover: { at: 0, levels: {} } })),
     );
     expect(shardsOf(await take(pool, b))).toEqual([3, 4, 5, 6, 7]);
     expect(await take(pool, a)).toEqual([]);
@@ -130,6 +139,56 @@ describe('takeShards()', () => {
     await other.commit();
     expect(await taking).toEqual([]);
     expect(await ownersOf(pool)).toEqual([first]);
+  });
+});
+
+describe('releaseShards()', () => {
+  it('leaves levels to the next owner, once; after a crash there is nothing left', async () => {
+    const pool = await createPool(database.sql, [0, 1]);
+    const ids = await Promise.all([1, 2, 3].map(() => register(database.sql, pool)));
+    await take(pool, ids[0]!);
+    const shards: { shard: number; levels: Record<string, number> }[] = [
+      { shard: 0, levels: { 7: 2.5 } },
+      { shard: 1, levels: {} },
+    ];
+    const beforeSeconds = Date.now() / 1000;
+    await releaseShards(database.sql, { pool, dispatcher: ids[0]!, shards });
+    expect(await ownersOf(pool)).toEqual([null, null]);
+    const taken = await take(pool, ids[1]!);
+    expect(taken.map(({ handover }) => handover?.levels)).toEqual([{ 7: 2.5 }, {}]);
+    expect(Math.abs(taken[0]!.handover!.at - beforeSeconds)).toBeLessThan(60);
+    const inherited = await take(pool, ids[2]!, { dead: [ids[1]!] });
+    expect(inherited.map(({ handover }) => handover)).toEqual([null, null]);
+  });
+
+  it('lets go of nothing that another has taken meanwhile', async () => {
+    const pool = await createPool(database.sql, [0]);
+    const [old, heir] = [await register(database.sql, pool), await register(database.sql, pool)];
+    await take(pool, old);
+    await take(pool, heir, { dead: [old] });
+    const shards = [{ shard: 0, levels: {} }];
+    await releaseShards(database.sql, { pool, dispatcher: old, shards });
+    expect(await ownersOf(pool)).toEqual([heir]);
+  });
+});
+
+describe('countForeignLeases()', () => {
+  it('counts leases from before the take-over by queue, until they are gone', async () => {
+    const owner = await createOwner(database.sql, [23]);
+    const queue = await createQueue(database.sql, { shard: 23 });
+    await fill(database.sql, queue, {}, {}, {});
+    const claimTwo = () =>
+      claim(database.sql, owner, [queueClaim(queue, { limit: 2 })], { shard: 23 });
+    expect(await claimTwo()).toHaveLength(2);
+    const old = { shard: 23, epoch: owner.epochs.get(23)! };
+    expect(await countForeignLeases(database.sql, [old])).toEqual(new Map());
+    const renewed = await renewEpoch(database.sql, { ...owner, shard: 23 });
+    owner.epochs.set(23, renewed!.epoch);
+    expect(await claimTwo()).toHaveLength(1);
+    const count = () => countForeignLeases(database.sql, [renewed!]);
+    expect(await count()).toEqual(new Map([[queue.queue, 2]]));
+    await database.sql`delete from errand.lease where shard = 23 and epoch = ${old.epoch}`;
+    expect(await count()).toEqual(new Map());
   });
 });
 

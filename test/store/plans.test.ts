@@ -4,6 +4,8 @@
  */
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parkTasks } from '../../src/store/park.ts';
+import { parkAhead } from '../../src/store/park-ahead.ts';
 import { createPartitions } from '../../src/store/partitions.ts';
 import { findReady, promoteDue } from '../../src/store/promote.ts';
 import { releaseTasks } from '../../src/store/release.ts';
@@ -11,6 +13,8 @@ import { settleTasks } from '../../src/store/settle.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import {
   claim,
+  claimant,
+  claimParked,
   continueWith,
   createOwner,
   createQueue,
@@ -103,7 +107,7 @@ afterAll(async () => {
 
 /** What vacuum has seen empty, the planner takes for empty for a while. */
 async function analyze(): Promise<void> {
-  for (const table of ['ready', 'scheduled', 'lease', 'task', 'finished', 'attempt']) {
+  for (const table of ['ready', 'parked', 'scheduled', 'lease', 'task', 'finished', 'attempt']) {
     await custom.sql.unsafe(`vacuum (analyze, truncate) errand.${table}`);
   }
 }
@@ -123,11 +127,16 @@ async function fillDatabase(sql: Sql): Promise<void> {
       select i, errand.task_id(now() - i * interval '20 milliseconds', 0, gen_random_uuid()) as id,
         (array[${ids}])[1 + i % 5] as queue, (array[${RANKS.join(',')}])[1 + i / 5 % 4] as rank
       from generate_series(1, ${BACKLOG * 3}) i;
-    insert into errand.task (shard, id, step, queue, rank, url, method, body, scheduled_at, created_at)
-      select 0, id, 0, queue, rank, 'http://127.0.0.1:9/', 'POST', 'payload', now(), now() from made;
+    insert into errand.task (shard, id, step, queue, rank, url, method, body, flow_key, scheduled_at,
+        created_at)
+      select 0, id, 0, queue, rank, 'http://127.0.0.1:9/', 'POST', 'payload', 'key ' || i / 5 % 1000, now(),
+        now() from made;
     insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at)
       select 0, queue, rank, nextval('errand.task_seq'), id, 0, 0, now() from made
       where i <= ${BACKLOG};
+    insert into errand.parked (shard, queue, flow_key, rank, seq, task, step, attempt, due_at)
+      select 0, queue, 'key ' || i / 5 % 1000, rank, nextval('errand.task_seq'), id, 0, 0, now() from made
+      where i > ${BACKLOG * 2} and i <= ${BACKLOG * 3};
     insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
       select 0, now() + i * interval '1 second', id, 0, queue, rank, 0 from made
       where i > ${BACKLOG} and i <= ${BACKLOG * 2};
@@ -165,12 +174,29 @@ const VERBS = {
   async release(sql: Sql) {
     await releaseTasks(sql, 0, await claimSome(sql, BATCH / 5, 3));
   },
+  async park(sql: Sql) {
+    await parkTasks(sql, 0, await claimSome(sql, BATCH / 5, 4));
+  },
+  async parkAhead(sql: Sql) {
+    const keys = Array.from({ length: 1000 }, (_, i) => `key ${i}`);
+    const input = {
+      ...claimant(owner),
+      queue: queues[0]!.queue,
+      cursors,
+      limit: Math.ceil(BATCH / 5),
+    };
+    await parkAhead(sql, { ...input, flowKeys: keys });
+  },
+  async claimParked(sql: Sql) {
+    const keys = Array.from({ length: BATCH / 5 }, (_, i) => [`key ${i}`, 5] as const);
+    await claimParked(sql, owner, queues[0]!, Object.fromEntries(keys));
+  },
   async promote(sql: Sql) {
     await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: null });
     await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: 5 });
   },
   async findReady(sql: Sql) {
-    await findReady(sql, [0, 1, 2]);
+    await findReady(sql, owner.pool, [0, 1, 2]);
   },
 };
 
@@ -188,7 +214,7 @@ function accesses(session: Session): Access[] {
   };
   session.plans.splice(0).forEach(walk);
   return found.filter(({ table }) =>
-    /^(ready|scheduled|lease|(task|finished|attempt)_\d+)$/.test(table),
+    /^(ready|parked|scheduled|lease|(task|finished|attempt)_\d+)$/.test(table),
   );
 }
 

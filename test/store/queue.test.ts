@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_QUEUE_SETTINGS, type QueueRecord } from '../../src/model.ts';
+import { DEFAULT_FLOW_LIMITS, DEFAULT_QUEUE_SETTINGS, type QueueRecord } from '../../src/model.ts';
 import type { Sql } from '../../src/store/database.ts';
 import {
   findQueue,
@@ -32,6 +32,16 @@ describe('resolveSettings()', () => {
     });
     expect(resolved.retry).toEqual({ ...DEFAULT_QUEUE_SETTINGS.retry, maxAttempts: 3 });
     expect(resolved.target).toEqual({ baseUrl: null, headers: { a: 'b' } });
+  });
+
+  it('fills the objects that may be null, and merges a patch over what is under it', () => {
+    const under = resolveSettings({ flow: { ordered: true }, circuitBreaker: null });
+    expect(under.flow).toEqual({ ...DEFAULT_FLOW_LIMITS, ordered: true });
+    expect(under.circuitBreaker).toBeNull();
+    const patched = resolveSettings({ flow: { maxBurstSize: 3 }, circuitBreaker: {} }, under);
+    expect(patched.flow).toEqual({ ...DEFAULT_FLOW_LIMITS, ordered: true, maxBurstSize: 3 });
+    expect(patched.circuitBreaker).toEqual(DEFAULT_QUEUE_SETTINGS.circuitBreaker);
+    expect(resolveSettings({ flow: null }, patched).flow).toBeNull();
   });
 });
 
@@ -191,6 +201,17 @@ describe('queueStats()', () => {
     await purgeQueue(sql, project, 'stats-purged');
     await enqueue(sql, place);
     expect(await queueStats(sql, queue)).toMatchObject({ ready: 1, scheduled: 0 });
+  });
+
+  it("counts what is scheduled behind another queue's long schedule", async () => {
+    const { sql } = database;
+    const queue = await makeQueue('stats-behind');
+    await sql`
+      insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
+      select ${queue.shard}, now() + interval '1 min', gen_random_uuid(), 0, 1000000, 0, 0
+      from generate_series(1, 10050)`;
+    await enqueue(sql, { queue: queue.id, shard: queue.shard, delaySeconds: 1000 });
+    expect((await queueStats(sql, queue)).scheduled).toBe(1);
   });
 
   it('stops counting at 10,000', async () => {

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { deleteTask } from '../../src/store/task-delete.ts';
 import { readTask } from '../../src/store/task-read.ts';
 import { retryTask } from '../../src/store/task-retry.ts';
-import { runTask } from '../../src/store/task-run.ts';
+import { RUN_NOW_RANK, runTask } from '../../src/store/task-run.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import {
   claimAll,
@@ -111,18 +111,23 @@ describe('runTask()', () => {
     const taskId = await enqueue(sql, { delaySeconds: 1000, rank: -7 });
     await sql`update errand.scheduled set attempt = 3, previous_status = 503 where task = ${taskId}`;
     const result = await run(taskId);
-    expect(result).toMatchObject({ kind: 'ready', wakeUp: { rank: -7, dueInSeconds: 0 } });
+    expect(result).toMatchObject({
+      kind: 'ready',
+      wakeUp: { rank: RUN_NOW_RANK, dueInSeconds: 0 },
+    });
     expect(result).toMatchObject({ task: await read(taskId) });
     expect(await read(taskId)).toMatchObject({ state: 'ready', attempts: 3, lastStatus: 503 });
   });
 
-  it('leaves a ready task in its place', async () => {
-    const taskId = await enqueue(database.sql);
-    const [before] = await database.sql`select * from errand.ready where task = ${taskId}`;
-    expect(await run(taskId)).toMatchObject({ kind: 'ready', wakeUp: { seq: before!.seq } });
-    expect(await database.sql`select * from errand.ready where task = ${taskId}`).toEqual([before]);
+  it('moves a ready task before all others, once', async () => {
+    const taskId = await enqueue(database.sql, { rank: 5 });
+    const first = await run(taskId);
+    expect(first).toMatchObject({ kind: 'ready', wakeUp: { rank: RUN_NOW_RANK } });
+    expect(await run(taskId)).toEqual(first);
+    const rows = await database.sql`select rank, attempt from errand.ready where task = ${taskId}`;
+    expect([...rows]).toEqual([{ rank: RUN_NOW_RANK, attempt: 0 }]);
+    expect(await read(taskId)).toMatchObject({ state: 'ready', rank: 5 });
   });
-
   it('refuses what is leased, has ended, or is not there', async () => {
     const { sql } = database;
     expect(await run(await ended())).toEqual({ kind: 'ended' });

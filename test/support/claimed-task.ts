@@ -11,6 +11,7 @@ export function claimedTask(fields: Partial<ClaimedTask> = {}): ClaimedTask {
     attempt: 1,
     rank: 0,
     seq: '1',
+    flowKey: null,
     name: null,
     url: 'https://worker.example/work',
     method: 'POST',

@@ -8,6 +8,7 @@ const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}$/;
 /** Visible ASCII, blanks and Latin-1: what HTTP/1.1 carries byte for byte. */
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const LONGEST_SECONDS = 315_360_000;
+export const MAX_RATE = 1_000_000;
 
 const defaults = DEFAULT_QUEUE_SETTINGS.retry;
 
@@ -32,6 +33,12 @@ export function seconds(min = 0, max = LONGEST_SECONDS) {
 export function integer(min: number, max: number) {
   const error = `an integer from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+/** Dispatches a second. */
+export function rate() {
+  const error = `a number above 0, at most ${MAX_RATE}`;
+  return z.number({ error }).positive({ error }).max(MAX_RATE, { error });
 }
 
 export const retryShape = {

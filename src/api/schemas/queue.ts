@@ -1,31 +1,36 @@
 import { z } from '@hono/zod-openapi';
 import { DEFAULT_QUEUE_SETTINGS } from '../../model.ts';
 import { LIMIT } from '../../protocol/limits.ts';
-import type { Queue, QueueSettings, QueueStats, RateLimits } from '../../protocol/resources.ts';
+import type {
+  Queue,
+  QueueSettings,
+  QueueStats,
+  QueueStatus,
+  RateLimits,
+} from '../../protocol/resources.ts';
 import type { PartialQueueSettings } from '../../store/queue.ts';
 import {
   headersSchema,
   integer,
+  MAX_RATE,
   objectError,
   queueNameSchema,
+  rate,
   retrySchema,
   retryShape,
   seconds,
   text,
 } from './common.ts';
+import { limitsInputShape, limitsShape, sharingShape } from './flow-control.ts';
 import { targetUrlError } from './target-url.ts';
 
 const defaults = DEFAULT_QUEUE_SETTINGS;
 const limits = defaults.rateLimits;
-const MAX_RATE = 1_000_000;
-const RATE = `a number above 0, at most ${MAX_RATE}`;
 
 const rateLimitsShape = {
-  maxDispatchesPerSecond: z
-    .number({ error: RATE })
-    .positive({ error: RATE })
-    .max(MAX_RATE, { error: RATE })
-    .openapi({ description: `Fractions are allowed. Default ${limits.maxDispatchesPerSecond}.` }),
+  maxDispatchesPerSecond: rate().openapi({
+    description: `Fractions are allowed. Default ${limits.maxDispatchesPerSecond}.`,
+  }),
   maxBurstSize: integer(1, MAX_RATE).openapi({
     description: `Default ${limits.maxBurstSize}.`,
   }),
@@ -68,6 +73,7 @@ const plainShape = {
   nameRetentionSeconds: seconds().openapi({
     description: `How long a name stays taken after its task ended. Default ${defaults.nameRetentionSeconds}.`,
   }),
+  ...sharingShape,
 };
 
 /** Body of PUT and of PATCH alike: what is left out is the default in PUT, and stays in PATCH. */
@@ -84,6 +90,7 @@ export const queueSettingsSchema = z
           example: { maxDispatchesPerSecond: 10, maxBurstSize: 20, maxConcurrentDispatches: 50 },
         }),
       retry: retrySchema,
+      ...limitsInputShape,
       target: z.strictObject(targetShape, { error: objectError }).partial(),
     } satisfies Record<keyof QueueSettings, z.ZodType>,
     { error: objectError },
@@ -105,8 +112,7 @@ const statsSchema = z
     oldestReadyAt: z.iso.datetime().nullable(),
   } satisfies Record<keyof QueueStats, z.ZodType>)
   .openapi('QueueStats', {
-    description:
-      'Approximate. Counts stop at 10,000, and `scheduled` is counted among the 10,000 tasks of the queue’s shard that are due next.',
+    description: 'Counts stop at 10,000. `ready` includes what waits for its flow key.',
     example: { ready: 12, scheduled: 3, leased: 2, oldestReadyAt: '2026-01-02T03:04:05.678Z' },
   });
 
@@ -121,6 +127,7 @@ export const queueSchema = z
     rateLimits: z.object(rateLimitsShape).openapi('RateLimits'),
     retry: z.object(retryShape).openapi('RetryPolicy'),
     target: z.object(targetShape),
+    ...limitsShape,
   } satisfies Record<keyof Queue, z.ZodType>)
   .openapi('Queue', {
     example: {
@@ -132,13 +139,34 @@ export const queueSchema = z
     },
   });
 
-export const queueWithStatsSchema = queueSchema
-  .extend({ stats: statsSchema })
-  .openapi('QueueWithStats');
+const statusSchema = z
+  .object({
+    isServed: z.boolean().openapi({
+      description: 'False when no live dispatcher serves the queue’s pool: nothing is dispatched.',
+    }),
+    closedUntil: z.iso.datetime().nullable().openapi({
+      description: 'Outside its windows or business days: when it opens again.',
+    }),
+    openCircuits: z
+      .array(z.object({ origin: z.string(), probeAt: z.iso.datetime() }))
+      .openapi({ description: 'Origins that are held, each with the time of the next probe.' }),
+    rateShare: z.number().openapi({
+      description:
+        'Share of its rate that the queue has while targets ask to be slowed down; 1 = all of it.',
+    }),
+  } satisfies Record<keyof QueueStatus, z.ZodType>)
+  .openapi('QueueStatus', {
+    example: { isServed: true, closedUntil: null, openCircuits: [], rateShare: 1 },
+  });
+
+export const queueInFullSchema = queueSchema
+  .extend({ stats: statsSchema, status: statusSchema })
+  .openapi('QueueInFull');
 
 /** The schemas and the wire contract's types say the same: what differs does not compile. */
 export type QueueSchemasAgree = [
   Same<z.output<typeof queueSchema>, Queue>,
+  Same<z.output<typeof statusSchema>, QueueStatus>,
   Same<z.output<typeof queueSettingsSchema>, PartialQueueSettings>,
 ];
 type Same<A extends B, B> = [B] extends [A] ? A : never;

@@ -1,0 +1,108 @@
+import type { QueueRecord } from '../model.ts';
+import { array } from './array.ts';
+import type { Sql } from './database.ts';
+import { isLive } from './ownership-list.ts';
+import { taskIdText } from './task-id.ts';
+
+/** What a drain still has to see gone. */
+export interface DrainCounts {
+  /** Ready, parked, or due: at most MAX_DRAIN_COUNTED of each. */
+  waiting: number;
+  leased: number;
+}
+
+/** Counts stop here: a longer queue is only known to be longer. */
+export const MAX_DRAIN_COUNTED = 100_000;
+
+/**
+ * What of a queue is waiting or in flight now; what is scheduled for later is left out, retries too.
+ *
+ * Index: primary keys of `ready` and `parked` (shard, queue, …); those of `scheduled` up to now and of
+ * `lease` by shard, which are few. No locks.
+ */
+export async function countForDrain(
+  sql: Sql,
+  { id, shard }: Pick<QueueRecord, 'id' | 'shard'>,
+): Promise<DrainCounts> {
+  const [row] = await sql<DrainCounts[]>`
+    select
+      (select count(*)::integer from (
+        select from errand.ready where shard = ${shard} and queue = ${id}
+        limit ${MAX_DRAIN_COUNTED}) r)
+      + (select count(*)::integer from (
+        select from errand.parked where shard = ${shard} and queue = ${id}
+        limit ${MAX_DRAIN_COUNTED}) p)
+      + (select count(*)::integer from (
+        select from errand.scheduled where shard = ${shard} and due_at <= now() and queue = ${id}
+        limit ${MAX_DRAIN_COUNTED}) s) as waiting,
+      (select count(*)::integer from errand.lease
+        where shard = ${shard} and queue = ${id}) as leased
+  `;
+  return row!;
+}
+
+/** Scheduled for later, at most MAX_DRAIN_COUNTED. Walks the shard's schedule: for one look. No locks. */
+export async function countScheduledLater(
+  sql: Sql,
+  { id, shard }: Pick<QueueRecord, 'id' | 'shard'>,
+): Promise<number> {
+  const [row] = await sql<{ later: number }[]>`
+    select count(*)::integer as later from (
+      select from errand.scheduled where shard = ${shard} and due_at > now() and queue = ${id}
+      limit ${MAX_DRAIN_COUNTED}) s
+  `;
+  return row!.later;
+}
+
+/** The tasks that come next in a queue, in order: ready ones, then parked and due ones. No locks. */
+export async function findNextTasks(
+  sql: Sql,
+  { id, shard }: Pick<QueueRecord, 'id' | 'shard'>,
+  limit: number,
+): Promise<string[]> {
+  const rows = await sql<{ task: string }[]>`
+    (select task from errand.ready where shard = ${shard} and queue = ${id}
+      order by rank, seq limit ${limit})
+    union all
+    (select task from errand.parked where shard = ${shard} and queue = ${id} limit ${limit})
+    union all
+    (select task from errand.scheduled where shard = ${shard} and due_at <= now() and queue = ${id}
+      order by due_at limit ${limit})
+    limit ${limit}
+  `;
+  return rows.map(({ task }) => taskIdText(task));
+}
+
+/** How many of these tasks wait for a dispatch or are in flight. By the (shard, task) keys. No locks. */
+export async function countUndone(
+  sql: Sql,
+  shard: number,
+  taskIds: readonly string[],
+): Promise<number> {
+  const [row] = await sql<{ undone: number }[]>`
+    select count(*)::integer as undone
+    from unnest(${array(sql, 'uuid', taskIds)}) as t(id)
+    where exists (select from errand.ready r where r.shard = ${shard} and r.task = t.id)
+      or exists (select from errand.parked p where p.shard = ${shard} and p.task = t.id)
+      or exists (select from errand.lease l where l.shard = ${shard} and l.task = t.id)
+      or exists (select from errand.scheduled s
+        where s.shard = ${shard} and s.task = t.id and s.due_at <= now())
+  `;
+  return row!.undone;
+}
+
+/** True when a live dispatcher serves the pool, `except` left aside. Reads one small table. No locks. */
+export async function isPoolServed(
+  sql: Sql,
+  pool: string,
+  { except }: { except: { host: string; pid: number } },
+): Promise<boolean> {
+  const [row] = await sql<{ is_served: boolean }[]>`
+    select exists (
+      select from errand.dispatcher d
+      where d.pool = ${pool} and ${isLive(sql)}
+        and (d.host <> ${except.host} or d.pid <> ${except.pid})
+    ) as is_served
+  `;
+  return row!.is_served;
+}

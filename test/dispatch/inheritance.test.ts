@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createDatabaseClock } from '../../src/dispatch/database-clock.ts';
+import { createInheritances, type Inheritances } from '../../src/dispatch/inheritance.ts';
+import type { Owned } from '../../src/dispatch/ownership.ts';
+import { createQueueState } from '../../src/dispatch/queue-state.ts';
+import { type Database, openDatabase, type Sql } from '../../src/store/database.ts';
+import {
+  claim,
+  createOwner,
+  createQueue,
+  fill,
+  type Owner,
+  queueClaim,
+  type TestQueue,
+} from '../store/lease-fixture.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { queueRecord } from '../support/queue-record.ts';
+
+/** The time of the take-over, by the database's clock. */
+const TAKEN_MS = 100_000_000;
+const LIMITS = { maxDispatchesPerSecond: 2, maxBurstSize: 10, maxConcurrentDispatches: 2 };
+
+let schema: TestDatabase;
+let database: Database;
+let nowMs: number;
+let shards: Map<number, Owned>;
+let inheritances: Inheritances;
+
+beforeAll(async () => {
+  schema = await createTestDatabase();
+  database = openDatabase({ url: schema.url, connections: 4, name: 'test' });
+});
+
+afterAll(async () => {
+  await database.close();
+  await schema.drop();
+});
+
+beforeEach(() => {
+  nowMs = TAKEN_MS;
+  shards = new Map();
+  const clock = createDatabaseClock(() => nowMs);
+  clock.set(new Date(TAKEN_MS), TAKEN_MS);
+  inheritances = createInheritances({ database, clock, shards: () => shards });
+});
+
+function own(handover: Owned['handover'], takenEpoch = '5'): void {
+  shards.set(0, { epoch: takenEpoch, takenEpoch, takenAtMs: TAKEN_MS, handover });
+}
+
+const tokens = (fields = {}) => inheritances.of(queueRecord(fields, LIMITS))?.tokens;
+
+describe('what a bucket begins with', () => {
+  test('the level that was left, and what flowed in since', () => {
+    own({ at: TAKEN_MS / 1000 - 1.5, levels: { 1: 0.5 } });
+    expect(tokens()).toBeCloseTo(3.5);
+    nowMs += 1_000;
+    expect(tokens()).toBeCloseTo(5.5);
+  });
+
+  test('no more than its burst', () => {
+    own({ at: TAKEN_MS / 1000 - 60, levels: { 1: 0.5 } });
+    expect(tokens()).toBe(10);
+  });
+
+  test('full when the owner before did not name it, empty after a crash', () => {
+    own({ at: TAKEN_MS / 1000, levels: { 2: 1 } });
+    expect(tokens()).toBeUndefined();
+    own(null);
+    expect(tokens()).toBe(0);
+  });
+
+  test('full after a crash when the queue was made since', () => {
+    own(null);
+    expect(tokens({ createdAt: new Date(TAKEN_MS + 1) })).toBeUndefined();
+  });
+
+  test('empty when it came from another pool of late, whatever was left', () => {
+    own({ at: TAKEN_MS / 1000, levels: {} });
+    expect(tokens({ poolChangedAt: new Date(TAKEN_MS - 1_000) })).toBe(0);
+    expect(tokens({ poolChangedAt: new Date(TAKEN_MS - 3_700_000) })).toBeUndefined();
+  });
+
+  test('nothing is left of a queue on a shard that is not ours', () => {
+    expect(inheritances.of(queueRecord())).toBeNull();
+  });
+});
+
+describe('calls of the owner before', () => {
+  async function leave(sql: Sql, leases: number): Promise<{ owner: Owner; queue: TestQueue }> {
+    const owner = await createOwner(sql);
+    const queue = await createQueue(sql);
+    await fill(sql, queue, ...Array.from({ length: leases }, () => ({})));
+    await claim(sql, owner, [queueClaim(queue)]);
+    return { owner, queue };
+  }
+
+  test('count until they are settled', async () => {
+    await database.run(async (sql) => {
+      const { owner, queue } = await leave(sql, 2);
+      const epoch = String(BigInt(owner.epochs.get(0)!) + 1n);
+      own(null, epoch);
+      await inheritances.prepare([{ shard: 0, epoch }]);
+      const record = queueRecord({ id: queue.queue }, LIMITS);
+      const state = createQueueState(record, 0, inheritances.of(record)!);
+      expect(state.foreign).toBe(2);
+      await sql`delete from errand.lease where task =
+        (select task from errand.lease where queue = ${queue.queue} limit 1)`;
+      await inheritances.refresh([state]);
+      expect(state.foreign).toBe(1);
+      await sql`delete from errand.lease where queue = ${queue.queue}`;
+      await inheritances.refresh([state]);
+      expect(state.foreign).toBe(0);
+    });
+  });
+});
