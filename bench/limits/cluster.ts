@@ -1,0 +1,131 @@
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { endProcess, freePort, lastLines } from '../../examples/demo/service.ts';
+import { createClient, type ErrandClient } from '../../src/client/index.ts';
+import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+import { connect, type Sql } from '../../src/store/database.ts';
+import type { Sighting } from './sighting.ts';
+
+const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
+const READY_WITHIN_MS = 60_000;
+
+/** One database, one API process and any number of dispatchers, each a process of its own. */
+export interface Cluster {
+  sql: Sql;
+  client: ErrandClient;
+  /** Starts one more, and waits until it is registered. Returns its pid. */
+  startDispatcher(): Promise<number>;
+  dispatcher(pid: number): ChildProcess;
+  /** Those that run now. */
+  dispatchers(): number[];
+  /** The pid of the one that owns the queue's shard, if any does. */
+  ownerOf(queue: string): Promise<number | null>;
+  stop(): Promise<void>;
+}
+
+/** Keeps database and logs in `folder`; fsync is on, as in production. */
+export async function startCluster(folder: string, takeoverSeconds: number): Promise<Cluster> {
+  const database = await startEmbeddedPostgres({ dataDir: join(folder, 'data') });
+  const key = randomBytes(24).toString('base64url');
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const children = new Set<ChildProcess>();
+  const sql = connect({ url: database.url, connections: 2, name: 'bench' });
+
+  function start(role: string, port: string): { child: ChildProcess; logFile: string } {
+    const logFile = join(folder, `${role}-${children.size + 1}.log`);
+    const log = openSync(logFile, 'a');
+    const child = spawn(process.execPath, [PROGRAM, 'serve'], {
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        DATABASE_URL: database.url,
+        ERRAND_ADMIN_KEY: key,
+        ERRAND_PORT: port,
+        ERRAND_PUBLIC_URL: url,
+        ERRAND_ROLES: role,
+        ERRAND_TAKEOVER_SECONDS: String(takeoverSeconds),
+        ERRAND_TARGET_ALLOW: 'loopback',
+      },
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    children.add(child);
+    return { child, logFile };
+  }
+
+  async function until(isReady: () => Promise<boolean>, logFile: string): Promise<void> {
+    const endMs = performance.now() + READY_WITHIN_MS;
+    while (!(await isReady())) {
+      if (performance.now() > endMs) throw new Error(`Not ready:\n${lastLines(logFile)}`);
+      await pause(50);
+    }
+  }
+
+  const api = start('api', new URL(url).port);
+  const isUp = () =>
+    fetch(`${url}/readyz`).then(
+      (answer) => answer.ok,
+      () => false,
+    );
+  await until(isUp, api.logFile);
+  const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null;
+
+  return {
+    sql,
+    client: createClient({ url, key }),
+    async startDispatcher() {
+      const { child, logFile } = start('dispatcher', '0');
+      const pid = child.pid!;
+      await until(async () => {
+        const [row] = await sql`select from errand.dispatcher where pid = ${pid}`;
+        return row !== undefined;
+      }, logFile);
+      return pid;
+    },
+    dispatcher: (pid) => [...children].find((child) => child.pid === pid)!,
+    dispatchers: () =>
+      [...children].filter((child) => child !== api.child && isRunning(child)).map((c) => c.pid!),
+    async ownerOf(queue) {
+      const [row] = await sql<{ pid: number }[]>`
+        select d.pid from errand.queue q
+        join errand.ownership o on o.pool = q.pool and o.shard = q.shard
+        join errand.dispatcher d on d.id = o.dispatcher
+        where q.name = ${queue} and q.deleted_at is null`;
+      return row?.pid ?? null;
+    },
+    async stop() {
+      // One that is frozen could not hear the request to end.
+      for (const child of children) child.kill('SIGCONT');
+      await Promise.all([...children].map((child) => endProcess(child, 'SIGTERM')));
+      await sql.end({ timeout: 2 });
+      await database.stop();
+    },
+  };
+}
+
+export interface Target {
+  url: string;
+  sighting(): Promise<Sighting>;
+  /** Begins anew. */
+  forget(): void;
+  stop(): void;
+}
+
+export async function startTarget(): Promise<Target> {
+  const child = fork(new URL('./target.ts', import.meta.url), { serialization: 'advanced' });
+  const [port] = await once(child, 'message');
+  return {
+    url: `http://127.0.0.1:${port}`,
+    async sighting() {
+      const answer = once(child, 'message');
+      child.send('report');
+      return (await answer)[0];
+    },
+    forget: () => void child.send('forget'),
+    stop: () => child.disconnect(),
+  };
+}
