@@ -64,7 +64,7 @@ export interface Claim {
 /** More queues than this in one statement make it slower than two. */
 const MAX_QUEUES_PER_CLAIM = 200;
 /** Claims under way at once: fewer make each bring more. */
-const MAX_CLAIMS = 4;
+const MAX_CLAIMS = 3;
 
 /**
  * Turns free slots into claims: one statement in flight a shard, for all its queues that have
@@ -73,7 +73,7 @@ const MAX_CLAIMS = 4;
  */
 export function createClaimer(options: ClaimerOptions): Claimer {
   const { database, ownership, monotonic } = options;
-  const turns = createTurns(options);
+  const turns = createTurns({ ...options, canClaim });
   const forced = new Set<QueueState>();
   const claiming = new Map<number, Promise<void>>();
   const retired = new Set<number>();
@@ -136,7 +136,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
     const free = options.freeSlots() - reserved;
     // Whatever ends next, a call or a claim, pumps again.
     if (free <= 0 || claiming.size >= MAX_CLAIMS) return plans;
-    const { turn, shares } = turns.take(free, nowMs);
+    const { turn, shares } = turns.take(free, MAX_CLAIMS - claiming.size, nowMs);
     let nextTokenSeconds = flowSeconds;
     for (const { state, slots } of shares) {
       const ofShard = plans.get(state.record.shard) ?? [];
