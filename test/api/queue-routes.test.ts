@@ -84,7 +84,7 @@ describe('GET /v1/queues/{queue}', () => {
     },
   );
 
-  it("answers 404 for another project's queue, whatever the method", async () => {
+  it("promise 9: answers 404 for another project's queue, whatever the method", async () => {
     const { key } = await fixture.createTenant();
     const headers = { authorization: `Bearer ${key}` };
     await call('PUT', '/v1/queues/private', { body: {} });

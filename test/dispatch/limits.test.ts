@@ -65,7 +65,7 @@ function expectPaced(ratePerSecond: number, burst: number): void {
   expect(worst).toBeLessThanOrEqual(0);
 }
 
-describe('limits, as seen at the target', () => {
+describe('promise 4: limits, as seen at the target', () => {
   test('a claim that the database made wait does not let the next one bunch with it', async () => {
     bench = await startBench();
     const limits = { maxDispatchesPerSecond: 10, maxBurstSize: 10 };

@@ -227,7 +227,7 @@ describe.each([
   beforeAll(prepare);
 
   it.each(Object.keys(VERBS) as (keyof typeof VERBS)[])(
-    '%s reads by index, and no more than it moves',
+    'promise 10: %s reads by index, and no more than it moves',
     async (name) => {
       session().plans.length = 0;
       await VERBS[name](session().sql);
