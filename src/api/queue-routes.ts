@@ -1,4 +1,5 @@
 import type { QueueRecord, QueueSettings } from '../model.ts';
+import { isOpen, nextOpening } from '../policy/windows.ts';
 import type { Queue } from '../protocol/resources.ts';
 import { findCalendar } from '../store/calendar.ts';
 import type { Sql } from '../store/database.ts';
@@ -74,7 +75,8 @@ export function queueRoutes({ database, queueCache }: RouteParts): Router {
       database.run((sql) => readQueueStatus(sql, found)),
     ]);
     const stats = { ...counts, oldestReadyAt: counts.oldestReadyAt?.toISOString() ?? null };
-    return c.json({ ...queueResource(found), stats, status }, 200);
+    const closedUntil = opensAt(found)?.toISOString() ?? null;
+    return c.json({ ...queueResource(found), stats, status: { ...status, closedUntil } }, 200);
   });
 
   router.openapi(route.put, async (c) => {
@@ -155,4 +157,11 @@ function notEmpty(name: string): ProblemError {
     'queue-not-empty',
     `Queue "${name}" has tasks that have not ended; wait, purge it, or delete it with ?force=true`,
   );
+}
+
+/** Reckoned here, for an owner speaks of its windows only when something else changes too. */
+function opensAt({ settings, calendar }: QueueRecord): Date | null {
+  const hours = { windows: settings.activeWindows, calendar };
+  const now = new Date();
+  return isOpen(hours, now) ? null : nextOpening(hours, now);
 }

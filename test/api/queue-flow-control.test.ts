@@ -70,6 +70,22 @@ describe('PUT of a queue', () => {
   });
 });
 
+describe('GET of a queue', () => {
+  it('tells when a closed queue opens, and nothing of an open one', async () => {
+    const day = 24 * 3_600_000;
+    const tomorrow = new Date(Date.now() + day).toISOString().slice(0, 10);
+    const weekday = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'][
+      new Date(tomorrow).getUTCDay()
+    ];
+    const window = { days: [weekday], start: '12:00', end: '13:00', timeZone: 'UTC' };
+    await put({ activeWindows: [window] });
+    const { status } = (await call('GET', path)).body;
+    expect(status.closedUntil).toBe(`${tomorrow}T12:00:00.000Z`);
+    await put({ activeWindows: [] });
+    expect((await call('GET', path)).body.status.closedUntil).toBeNull();
+  });
+});
+
 describe('PATCH of a queue', () => {
   it('merges flow and circuitBreaker over what is there, or over the defaults after null', async () => {
     await put({ flow: { ordered: true }, circuitBreaker: null });
