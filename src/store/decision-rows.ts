@@ -2,12 +2,17 @@ import type { Decision, Settlement } from '../model.ts';
 import { columnsOf } from './array.ts';
 import type { Sql } from './database.ts';
 
-/** Settlements as rows; of several of one lease, the first. */
+/**
+ * Settlements as rows; of several of one lease, the first. In the order of the tasks, in which their
+ * leases are locked: two batches that share some would else wait for each other in a ring.
+ */
 export function decisionRows(sql: Sql, settlements: readonly Settlement[]) {
   const ofLease = Map.groupBy(settlements, (settlement) => settlement.leaseId);
   const column = columnsOf(
     sql,
-    [...ofLease.values()].map(([first]) => first!),
+    [...ofLease.values()]
+      .map(([first]) => first!)
+      .sort((one, other) => (one.taskId < other.taskId ? -1 : 1)),
   );
   const delay = (d: Decision) => (d.kind === 'retry' || d.kind === 'continue' ? d.delaySeconds : 0);
   const output = (d: Decision) => (d.kind === 'succeed' || d.kind === 'fail' ? d.output : null);

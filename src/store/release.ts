@@ -39,6 +39,7 @@ export function undoneLeases(
       select distinct * from unnest(
         ${column('uuid', (l) => l.taskId)}, ${column('uuid', (l) => l.leaseId)}
       ) as d(task, lease_id)
+      order by task, lease_id
     ),
     held as materialized (
       select l.* from named d

@@ -209,6 +209,16 @@ describe('settleTasks()', () => {
     expect(await attempts(task)).toHaveLength(1);
   });
 
+  it('batches that share leases in opposite orders do not deadlock', async () => {
+    for (const _ of times(5)) {
+      const tasks: ClaimedTask[] = [];
+      for (const _ of times(40)) tasks.push(await claimed());
+      const forwards = tasks.map((task) => settlementOf(task, SUCCEED));
+      const both = await Promise.all([settle(...forwards), settle(...forwards.toReversed())]);
+      expect(both.map(({ leaseIds }) => leaseIds.size).reduce((a, b) => a + b)).toBe(40);
+    }
+  });
+
   it('changes nothing for another shard, nor for ids that nobody knows', async () => {
     const task = await claimed();
     const settlement = settlementOf(task, SUCCEED);
