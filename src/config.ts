@@ -6,6 +6,7 @@ import {
   dataDir,
   host,
   integer,
+  masterKeys,
   LOG_LEVELS,
   list,
   oneOf,
@@ -42,6 +43,8 @@ export interface Config {
   readonly roles: readonly Role[];
   /** Null only in `dev` on the embedded database, where one is made at the first start. */
   readonly adminKey: string | null;
+  /** 32 bytes each: the first wraps secrets in the database, all of them open. Empty: none is wrapped. */
+  readonly masterKeys: readonly Uint8Array[];
   /** The dispatcher serves the queues that are set to this pool. */
   readonly pool: string;
   /** How the dispatcher shares its slots between its queues; see `QueueSettings.weight`. */
@@ -72,7 +75,7 @@ export interface Flags {
 }
 
 /** The part of the configuration that commands need which only visit the database. */
-export type DatabaseConfig = Pick<Config, 'databaseUrl' | 'dataDir' | 'logLevel'>;
+export type DatabaseConfig = Pick<Config, 'databaseUrl' | 'dataDir' | 'logLevel' | 'masterKeys'>;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -94,6 +97,7 @@ const SETTINGS = z.object({
   publicUrl: publicUrl().nullable().default(null),
   roles: list(oneOf(ROLES), `a comma-separated list of ${ROLES.join(', ')}`).default([...ROLES]),
   adminKey: secret(24).nullable().default(null),
+  masterKeys: masterKeys().default([]),
   pool: poolName().default(DEFAULT_POOL),
   strategy: oneOf(STRATEGIES).default('weighted'),
   concurrency: integer(1, 10_000).default(128),
@@ -116,6 +120,7 @@ const VARIABLES: Record<keyof Settings, string> = {
   publicUrl: 'ERRAND_PUBLIC_URL',
   roles: 'ERRAND_ROLES',
   adminKey: 'ERRAND_ADMIN_KEY',
+  masterKeys: 'ERRAND_MASTER_KEY',
   pool: 'ERRAND_POOL',
   strategy: 'ERRAND_STRATEGY',
   concurrency: 'ERRAND_CONCURRENCY',
@@ -136,7 +141,12 @@ const FLAGS: Partial<Record<keyof Settings, string>> = {
 };
 
 /** Their values are never repeated in a message. */
-const CONFIDENTIAL: ReadonlySet<string> = new Set(['databaseUrl', 'adminKey', 'targetProxy']);
+const CONFIDENTIAL: ReadonlySet<string> = new Set([
+  'databaseUrl',
+  'adminKey',
+  'masterKeys',
+  'targetProxy',
+]);
 
 /**
  * Reads the configuration of `errand dev`, `errand serve` and `errand dispatch`. An empty variable counts as not set.
@@ -170,8 +180,8 @@ export function readDatabaseConfig(
 ): DatabaseConfig {
   const { settings, problems } = readSettings(env, flags);
   if (!settings || problems.length > 0) throw new ConfigError(problems);
-  const { databaseUrl, dataDir, logLevel } = settings;
-  return Object.freeze({ databaseUrl, dataDir, logLevel });
+  const { databaseUrl, dataDir, logLevel, masterKeys } = settings;
+  return Object.freeze({ databaseUrl, dataDir, logLevel, masterKeys });
 }
 
 /** The URL of a service that was not told its own: nobody can call an unspecified address. */

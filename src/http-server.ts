@@ -1,7 +1,8 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { ErrandError } from './errors.ts';
+import { createLoadShedder, type LoadLimits } from './load-shedding.ts';
 
 export interface HttpServer {
   port: number;
@@ -15,15 +16,26 @@ export interface HttpServer {
 }
 
 const CLOSE_GRACE_MS = 2_000;
+/** Whoever watches the process, or verifies a token, is answered also when it is overloaded. */
+const NEVER_SHED = /^\/(healthz|readyz|metrics|\.well-known\/|p\/)/;
 
-/** Binds host and port (0: any free one) before anything else is started, so that a clash is told first. */
-export async function listen(host: string, port: number): Promise<HttpServer> {
+/**
+ * Binds host and port (0: any free one) before anything else is started, so that a clash is told first.
+ * `limits`: see `defaultLoadLimits`.
+ */
+export async function listen(host: string, port: number, limits?: LoadLimits): Promise<HttpServer> {
   let handler: ((request: Request) => Response | Promise<Response>) | null = null;
   let isDraining = false;
+  const load = createLoadShedder(limits);
   const server = createServer(
     { headersTimeout: 10_000, requestTimeout: 30_000 },
-    getRequestListener((request) => handler?.(request) ?? starting()),
+    getRequestListener((request, { incoming }) => {
+      const answer = () => handler?.(request) ?? starting();
+      if (NEVER_SHED.test(incoming.url ?? '')) return answer();
+      return load.admit(bodyLength(incoming.headers), answer);
+    }),
   );
+  server.once('close', () => load.close());
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => reject(explainListenError(error, host, port)));
     server.listen(port, host, resolve);
@@ -45,6 +57,12 @@ export async function listen(host: string, port: number): Promise<HttpServer> {
       clearTimeout(cut);
     },
   };
+}
+
+/** Null: it has a body that does not say how long it is. */
+function bodyLength(headers: IncomingHttpHeaders): number | null {
+  if (headers['content-length'] !== undefined) return Number(headers['content-length']);
+  return headers['transfer-encoding'] === undefined ? 0 : null;
 }
 
 function starting(): Response {

@@ -4,16 +4,22 @@
  * each other lies in Postgres.
  */
 import { hostname } from 'node:os';
+import type { ApiParts } from './api/parts.ts';
 import { type Config, defaultPublicUrl } from './config.ts';
-import type { Dispatcher, DispatcherOptions } from './dispatch/dispatcher.ts';
+import type { Dispatcher } from './dispatch/dispatcher.ts';
+import type { DispatcherOptions } from './dispatch/dispatcher-options.ts';
+import type { TargetRules } from './dispatch/guard.ts';
 import { type HttpServer, listen } from './http-server.ts';
 import type { Log } from './log.ts';
 import type { Wake } from './model.ts';
 import { type Cleanups, createCleanups } from './cleanups.ts';
 import { connect, type Database, openDatabase } from './store/database.ts';
+import { databaseEndpoints } from './store/database-endpoints.ts';
 import { migrate } from './store/migrate.ts';
+import { checkSecrets } from './store/master-key.ts';
 import { createNotifier, listenForWakeUps } from './store/notify.ts';
 import { createPartitions } from './store/partitions.ts';
+import { createVault, type Vault } from './store/vault.ts';
 
 export interface Errand {
   /** Null for a dispatcher alone, which listens nowhere. */
@@ -51,7 +57,8 @@ export async function startErrand(config: Config, log: Log): Promise<Errand> {
 async function compose(config: Config, log: Log, stack: Cleanups): Promise<Errand> {
   const failure = Promise.withResolvers<Error>();
   const databaseUrl = await findDatabase(config, log, stack, failure.resolve);
-  await prepareSchema(databaseUrl, log);
+  const vault = createVault(config.masterKeys);
+  await prepareSchema(databaseUrl, vault, log);
 
   const server = config.mode === 'dispatch' ? null : await listen(config.host, config.port);
   if (server !== null) stack.defer(() => server.close());
@@ -61,7 +68,15 @@ async function compose(config: Config, log: Log, stack: Cleanups): Promise<Erran
   let dispatcher: Dispatcher | null = null;
   if (config.roles.includes('dispatcher')) {
     const database = open(databaseUrl, 'errand dispatch', DISPATCH_CONNECTIONS, stack);
-    dispatcher = await startDispatcher(config, { database, databaseUrl, publicUrl, log, stack });
+    const port = server?.port;
+    dispatcher = await startDispatcher(config, {
+      database,
+      databaseUrl,
+      publicUrl,
+      log,
+      stack,
+      port,
+    });
   }
   if (server !== null && config.roles.includes('api')) {
     const database = open(databaseUrl, 'errand api', API_CONNECTIONS, stack);
@@ -70,6 +85,8 @@ async function compose(config: Config, log: Log, stack: Cleanups): Promise<Erran
       publicUrl,
       log,
       wake: createWake(database, dispatcher),
+      reserve: dispatcher?.reserve,
+      targetRefusal: await knownRefusal(config, databaseUrl, server.port),
     });
     keepPartitions(database, log, stack);
   }
@@ -112,11 +129,15 @@ async function findDatabase(
   return postgres.url;
 }
 
-async function prepareSchema(url: string, log: Log): Promise<void> {
+async function prepareSchema(url: string, vault: Vault, log: Log): Promise<void> {
   const sql = connect({ url, connections: 1, name: 'errand migrate' });
   try {
     for (const name of await migrate(sql)) log.info({ migration: name }, 'migration applied');
     await createPartitions(sql);
+    const { unwrapped } = await checkSecrets(sql, vault);
+    if (unwrapped > 0 && vault.keyId !== null) {
+      log.warn({ secrets: unwrapped }, 'secrets lie unwrapped: run `errand master-key rewrap`');
+    }
   } finally {
     await sql.end({ timeout: 2 });
   }
@@ -134,6 +155,8 @@ export interface DispatcherParts {
   publicUrl: string;
   log: Log;
   stack: Cleanups;
+  /** Of our own API, which no task may be sent to. Default: there is none. */
+  port?: number | undefined;
 }
 
 /** `limits`: what makes it a dispatcher for one purpose; see DispatcherOptions. */
@@ -143,8 +166,11 @@ export async function startDispatcher(
   limits: Pick<DispatcherOptions, 'onlyQueue' | 'maxDispatches'> = {},
 ): Promise<Dispatcher> {
   const { createDispatcher } = await import('./dispatch/dispatcher.ts');
+  const { createSigningThread } = await import('./dispatch/signing-thread.ts');
   const { createSignerDirectory } = await import('./signers.ts');
-  const { database, databaseUrl, publicUrl, log, stack } = parts;
+  const { database, databaseUrl, publicUrl, log, stack, port } = parts;
+  const signingThread = createSigningThread();
+  stack.defer(() => signingThread.close());
   const dispatcher = createDispatcher({
     database,
     ...limits,
@@ -157,10 +183,10 @@ export async function startDispatcher(
     takeoverMs: config.takeoverSeconds * 1000,
     // The embedded database is guarded by its data dir: who holds it is alone.
     isSole: config.databaseUrl === null,
-    targetRules: { allow: config.targetAllow },
+    targetRules: targetRulesOf(config, databaseUrl, port),
     proxy: config.targetProxy,
     ca: config.targetCa,
-    signerOf: createSignerDirectory(database),
+    signerOf: createSignerDirectory(database, signingThread, createVault(config.masterKeys)),
     log,
   });
   await dispatcher.start();
@@ -172,6 +198,29 @@ export async function startDispatcher(
     stack.defer(() => listener.close());
   }
   return dispatcher;
+}
+
+function targetRulesOf(config: Config, databaseUrl: string, port?: number): TargetRules {
+  const own = port === undefined ? [] : [{ host: config.host, port }];
+  return {
+    allow: config.mode === 'dev' ? [...config.targetAllow, 'http'] : config.targetAllow,
+    refusedEndpoints: [...own, ...databaseEndpoints(databaseUrl)],
+  };
+}
+
+/**
+ * The rules as far as they can be told before a task is even taken: of our own pool's queues, for the
+ * dispatchers of other pools have rules of their own, and not where a proxy is to resolve the names.
+ */
+async function knownRefusal(
+  config: Config,
+  databaseUrl: string,
+  port: number,
+): Promise<(url: URL, pool: string) => string | null> {
+  if (!config.roles.includes('dispatcher') || config.targetProxy !== null) return () => null;
+  const { createTargetGuard } = await import('./dispatch/guard.ts');
+  const guard = createTargetGuard(targetRulesOf(config, databaseUrl, port));
+  return (url, pool) => (pool === config.pool ? guard.refusal(url) : null);
 }
 
 /** A task of our own shards is told directly; of the others, their owners hear through Postgres. */
@@ -186,13 +235,14 @@ function createWake(database: Database, dispatcher: Dispatcher | null): Wake {
 async function serveApi(
   config: Config,
   server: HttpServer,
-  parts: { database: Database; publicUrl: string; log: Log; wake: Wake },
+  parts: Pick<ApiParts, 'database' | 'publicUrl' | 'log' | 'wake' | 'reserve' | 'targetRefusal'>,
 ): Promise<void> {
   const { createApi } = await import('./api/app.ts');
   const { isReachable } = await import('./store/health.ts');
   const api = createApi({
     ...parts,
     adminKey: config.adminKey!,
+    vault: createVault(config.masterKeys),
     isDevelopment: config.mode === 'dev',
     async isReady() {
       if (server.isDraining()) return { ready: false, reason: 'shutting down' };

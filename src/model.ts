@@ -91,8 +91,19 @@ export interface QueueRecord {
   isPurging: boolean;
   /** When it was last given to another pool: its bucket was not handed over then. */
   poolChangedAt: Date | null;
+  /** What its Standard Webhooks signatures are made with, still sealed; mostly none. */
+  webhookSecrets: WebhookSecretRecord[];
   createdAt: Date;
   updatedAt: Date;
+}
+
+/** A secret of a queue's webhooks, as its row holds it. */
+export interface WebhookSecretRecord {
+  id: string;
+  /** RFC 3339. */
+  createdAt: string;
+  /** `whsec_…`, or the envelope that a master key wrapped it in. */
+  secret: unknown;
 }
 
 /** Where a task's next row will be found: what a wake-up tells the owner of the shard. */
@@ -105,10 +116,50 @@ export interface WakeUp {
   seq: string | null;
   /** Seconds from now until it is due; 0 for a ready task. */
   dueInSeconds: number;
+  /** A task that was cancelled or removed while it waited: nothing is ready or due, but its key may be free. */
+  ended?: { taskId: string; flowKey: string };
 }
 
-/** The one hand-over between api and dispatch besides Postgres: both get it from main. */
+/** What api and dispatch have of each other besides Postgres: both get it from main. */
 export type Wake = (wakeUps: readonly WakeUp[]) => void;
+
+/**
+ * Asked before a task is enqueued: whether the owner of its queue is at hand, and wants it at once. Null
+ * = it becomes ready, like any other.
+ */
+export type Reserve = (task: {
+  shard: number;
+  queue: number;
+  rank: number;
+  flowKey: string | null;
+}) => Reservation | null;
+
+/** By what right a task may be leased in the statement that enqueues it. */
+export interface LeaseGrant {
+  pool: string;
+  dispatcher: number;
+  epoch: string;
+  /** Its number among the claims of the dispatcher: where its answer is lost, what came of it. */
+  claim: number;
+  /** The queue's version that its limits were read from. */
+  version: number;
+  /** No task of its rank may lie in `ready` behind this place: it would come first. */
+  afterSeq: string;
+  /** Used where the task names none. */
+  dispatchDeadlineSeconds: number;
+  leaseMarginSeconds: number;
+}
+
+/** A token, a place and a slot that the owner keeps for one task. Ends with one of the three, once. */
+export interface Reservation {
+  grant: LeaseGrant;
+  /** It was committed, and leased: the owner dispatches it. */
+  take(task: ClaimedTask): void;
+  /** Nothing was leased. */
+  release(): void;
+  /** Nobody knows whether it was: the owner finds out. */
+  lose(): void;
+}
 
 /** One attempt in hand: everything needed to dispatch it, and to settle it. */
 export interface ClaimedTask {

@@ -54,6 +54,7 @@ describe('readConfig()', () => {
       publicUrl: 'http://127.0.0.1:8484',
       roles: ['api', 'dispatcher', 'scheduler', 'dashboard'],
       adminKey: null,
+      masterKeys: [],
       pool: 'default',
       strategy: 'weighted',
       concurrency: 128,
@@ -185,6 +186,7 @@ describe('readConfig()', () => {
       concurrency: 7,
       strategy: 'strict-priority',
       adminKey: null,
+      masterKeys: [],
       publicUrl: 'http://127.0.0.1:8484',
     });
     expect(readConfig(env, { mode: 'dispatch' }).pool).toBe('other');

@@ -175,7 +175,8 @@ async function findInContext(source: string): Promise<string> {
 }
 
 function parsePair(pair: string): Record<string, string> {
-  const [name = '', value = ''] = pair.split('=');
+  const [name = '', ...rest] = pair.split('=');
+  const value = rest.join('=');
   return { [name]: value };
 }
 

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
 const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
+/** As `npm start` has it. */
+const MEMORY = ['--max-semi-space-size=8'];
 const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 20_000;
 
@@ -69,7 +71,7 @@ function strangersRemoved(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 function spawnService(env: NodeJS.ProcessEnv, logFile: string): ChildProcess {
   const log = openSync(logFile, 'a');
   const stdio = ['ignore', log, log] as const;
-  const child = spawn(process.execPath, [PROGRAM, 'dev'], {
+  const child = spawn(process.execPath, [...MEMORY, PROGRAM, 'dev'], {
     env,
     stdio: [...stdio],
     detached: true,

@@ -5,22 +5,28 @@
  */
 
 import type { Log } from '../log.ts';
+import type { Database } from '../store/database.ts';
 import { sqlState } from '../store/errors.ts';
 import { allowedMethods } from './allowed-methods.ts';
+import { accessOf, ACCESS, authorize } from './access.ts';
 import { authenticate } from './auth.ts';
 import { calendarRoutes } from './calendar-routes.ts';
 import { describeApi } from './describe-api.ts';
 import { dispatcherRoutes } from './dispatcher-routes.ts';
 import { docsRoutes } from './docs.ts';
 import { healthRoutes } from './health.ts';
+import { createKeyDirectory } from './key-directory.ts';
+import { keyRoutes } from './key-routes.ts';
 import type { ApiParts } from './parts.ts';
 import { asProblem, ProblemError, problemResponse } from './problem.ts';
+import { projectRoutes } from './project-routes.ts';
 import { createQueueCache } from './queue-cache.ts';
 import { queueRoutes } from './queue-routes.ts';
 import { createRouter, type Router } from './router.ts';
 import { taskCreateRoutes } from './task-create-routes.ts';
 import { taskProgressRoutes } from './task-progress-routes.ts';
 import { taskRoutes } from './task-routes.ts';
+import { webhookSecretRoutes } from './webhook-secret-routes.ts';
 import { wellKnownRoutes } from './well-known.ts';
 
 /**
@@ -32,25 +38,32 @@ import { wellKnownRoutes } from './well-known.ts';
  */
 export function createApi(parts: ApiParts): Router {
   const api = createRouter();
-  const routeParts = { ...parts, queueCache: createQueueCache(parts.database) };
+  const queueCache = createQueueCache(parts.database);
+  const routeParts = { ...parts, queueCache, keys: createKeyDirectory(parts.database) };
 
   api.use(async (c, next) => {
     await next();
     c.res.headers.set('x-content-type-options', 'nosniff');
   });
   api.route('/', taskProgressRoutes(routeParts));
-  api.use('/v1/*', authenticate(parts));
+  api.use('/v1/*', authenticate(parts, routeParts.keys));
+  authorizeAll(api, parts.database);
   api.route('/', queueRoutes(routeParts));
   api.route('/', calendarRoutes(routeParts));
   api.route('/', dispatcherRoutes(routeParts));
   api.route('/', taskCreateRoutes(routeParts));
   api.route('/', taskRoutes(routeParts));
+  api.route('/', keyRoutes(routeParts));
+  api.route('/', projectRoutes(routeParts));
+  api.route('/', webhookSecretRoutes(routeParts));
   api.route('/', wellKnownRoutes(parts));
   api.route('/', healthRoutes(parts));
   api.route(
     '/',
     docsRoutes(() => describeApi(api)),
   );
+
+  checkAccess(api);
 
   api.notFound((c) => problemResponse(nowhere(api, c.req.method, c.req.path)));
   api.onError((error, c) => {
@@ -62,6 +75,22 @@ export function createApi(parts: ApiParts): Router {
     );
   });
   return api;
+}
+
+/** Each route of the table is guarded before it is there: what comes later finds it so. */
+function authorizeAll(api: Router, database: Database): void {
+  for (const [route, access] of Object.entries(ACCESS)) {
+    const [method = '', path = ''] = route.split(' ');
+    api.on(method, path.replace(/\{(\w+)\}/g, ':$1'), authorize(access, database));
+  }
+}
+
+/** A route that was forgotten in the table must not be open to every key. */
+function checkAccess(api: Router): void {
+  for (const { method, path } of api.routes) {
+    if (method === 'ALL' || !path.startsWith('/v1/') || accessOf(method, path)) continue;
+    throw new Error(`${method} ${path} is not in the table of api/access.ts`);
+  }
 }
 
 function nowhere(api: Router, method: string, path: string): ProblemError {

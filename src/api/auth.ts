@@ -1,66 +1,82 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
 import { DEFAULT_PROJECT } from '../model.ts';
+import type { Grant } from '../policy/access.ts';
+import type { ProjectQuotas } from '../protocol/access.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
-import { findApiKey } from '../store/api-key.ts';
-import { projectExists } from '../store/project.ts';
+import { findProject } from '../store/project.ts';
 import { apiKeyId, hashKey } from './api-key.ts';
 import { received } from './input-errors.ts';
+import type { KeyDirectory, KnownKey } from './key-directory.ts';
 import type { ApiParts } from './parts.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
+import { createRefreshingCache } from './refreshing-cache.ts';
 import type { ApiEnv } from './router.ts';
-import { createTtlCache } from './ttl-cache.ts';
 
-/** A revoked key is refused this much later at the latest. */
-const KEY_TTL_MS = 5_000;
-/** Of keys and projects alike: only those that exist are remembered, so guessing fills nothing. */
-const MAX_REMEMBERED = 10_000;
+/** Only projects that exist are remembered, so guessing fills nothing. */
+const FRESH = { ttlMs: 1_000, refreshAfterMs: 500, maxEntries: 10_000 };
+
+/** Who sent a request, and what it may do. */
+export interface Caller extends Grant {
+  project: string;
+  /** True for the admin key of the service, which may act in every project. */
+  isOperator: boolean;
+  quotas: ProjectQuotas;
+}
 
 /**
- * Demands a key and sets `project`: the key's own, or, with the admin key, the one that the
+ * Demands a key and sets `caller`: in the key's own project, or, with the admin key, in the one that the
  * `Errand-Project` header names (`default` without it). Secrets are compared as SHA-256 hashes, in
- * constant time.
+ * constant time. Every request passes here: a key that is known costs one hash and no waiting.
  */
-export function authenticate(parts: ApiParts): MiddlewareHandler<ApiEnv> {
-  const adminHash = hashKey(parts.adminKey);
-  const { database } = parts;
-  const limits = { ttlMs: KEY_TTL_MS, maxEntries: MAX_REMEMBERED };
-  const keys = createTtlCache(limits, (id) => database.run((sql) => findApiKey(sql, id)));
-  const projects = createTtlCache(limits, async (name) =>
-    (await database.run((sql) => projectExists(sql, name))) ? true : null,
+export function authenticate(
+  parts: Pick<ApiParts, 'adminKey' | 'database'>,
+  keys: KeyDirectory,
+): MiddlewareHandler<ApiEnv> {
+  const { adminKey, database } = parts;
+  const adminHash = hashKey(adminKey);
+  const projects = createRefreshingCache(FRESH, (name) =>
+    database.run((sql) => findProject(sql, name)).then((project) => project && operator(project)),
   );
 
-  async function selectProject(name: string): Promise<string> {
-    if (name === DEFAULT_PROJECT) return name;
-    if (!PROJECT_NAME_PATTERN.test(name)) throw badProject(name);
-    if (await projects.get(name)) return name;
-    throw new ProblemError('not-found', `There is no project "${name}"`);
+  function callerOf(key: string, asked: string | undefined): Caller | Promise<Caller> {
+    const keyHash = hashKey(key);
+    if (timingSafeEqual(keyHash, adminHash)) return asOperator(asked ?? DEFAULT_PROJECT);
+    const id = apiKeyId(key);
+    const found = id === null ? null : keys.find(id);
+    return found instanceof Promise
+      ? found.then((known) => admit(known, keyHash, asked))
+      : admit(found, keyHash, asked);
   }
 
-  async function projectOfKey(key: string, asked: string | undefined): Promise<string> {
-    const id = apiKeyId(key);
-    const known = id === null ? null : await keys.get(id);
-    if (known === null || !timingSafeEqual(hashKey(key), known.secretHash)) {
-      throw unauthenticated('The API key is unknown or revoked');
+  function asOperator(project: string): Caller | Promise<Caller> {
+    if (!PROJECT_NAME_PATTERN.test(project)) throw badProject(project);
+    const found = projects.get(project);
+    return found instanceof Promise ? found.then((known) => known ?? noProject(project)) : found;
+  }
+
+  function admit(known: KnownKey | null, keyHash: Buffer, asked: string | undefined): Caller {
+    if (known === null || !timingSafeEqual(keyHash, known.secretHash)) {
+      throw unauthenticated('The API key is unknown, expired or revoked');
     }
-    if (asked === undefined || asked === known.project) return known.project;
-    throw new ProblemError(
-      'forbidden',
-      `The API key belongs to project "${known.project}"; only the admin key may name another in ${HEADER.project}`,
-    );
+    if (asked !== undefined && asked !== known.project) throw notItsProject(known.project);
+    keys.noteUse(known);
+    const { project, scopes, queues, quotas } = known;
+    return { project, scopes, queues, quotas, isOperator: false };
   }
 
   return async (c, next) => {
-    const key = bearer(c.req.header('authorization'));
-    const asked = c.req.header(HEADER.project);
-    const isAdmin = timingSafeEqual(hashKey(key), adminHash);
-    c.set(
-      'project',
-      isAdmin ? await selectProject(asked ?? DEFAULT_PROJECT) : await projectOfKey(key, asked),
-    );
+    const found = callerOf(bearer(c.req.header('authorization')), c.req.header(HEADER.project));
+    const caller = found instanceof Promise ? await found : found;
+    c.set('project', caller.project);
+    c.set('caller', caller);
     await next();
   };
+}
+
+function operator({ name, quotas }: { name: string; quotas: ProjectQuotas }): Caller {
+  return { project: name, scopes: ['admin'], queues: null, quotas, isOperator: true };
 }
 
 /** Source: RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). */
@@ -78,6 +94,19 @@ function unauthenticated(detail: string): ProblemError {
     {},
     { 'www-authenticate': 'Bearer realm="errand"' },
   );
+}
+
+/** Whether the other project exists is none of its business. */
+function notItsProject(own: string): ProblemError {
+  return new ProblemError(
+    'forbidden',
+    `The API key belongs to project "${own}"; only the admin key may name another in ${HEADER.project}`,
+  );
+}
+
+/** Only the admin key gets to read this. */
+function noProject(name: string): never {
+  throw new ProblemError('not-found', `There is no project "${name}"`);
 }
 
 function badProject(name: string): ProblemError {

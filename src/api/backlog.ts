@@ -1,6 +1,8 @@
 import type { QueueRecord } from '../model.ts';
 import { countBacklog } from '../store/backlog.ts';
 import type { Database } from '../store/database.ts';
+import type { Enqueued, NewTask } from '../store/enqueue.ts';
+import { findRepeats } from '../store/enqueue-named.ts';
 import { ProblemError } from './problem.ts';
 import { createTtlCache } from './ttl-cache.ts';
 
@@ -13,14 +15,16 @@ const LIMITS = { ttlMs: 1_000, maxEntries: 10_000 };
  * dispatched meanwhile makes room at the next count. A queue without the limit costs nothing.
  */
 export interface Backlog {
-  /** Takes room for up to `wanted` new tasks. */
-  reserve(queue: QueueRecord, wanted: number): Promise<Room>;
+  /** Takes room for new tasks. The repeat of a request needs none: it has made its task already. */
+  admit(queue: QueueRecord, tasks: readonly NewTask[]): Promise<Admission>;
 }
 
-export interface Room {
-  /** How many of the tasks may be enqueued. */
-  places: number;
-  /** For tasks that were not made after all. */
+export interface Admission {
+  /** The tasks that may be enqueued, in their order. */
+  accepted: NewTask[];
+  /** Of the others: what a repeated request came to before, or `queue-full`. */
+  answers: Map<NewTask, Enqueued | ProblemError>;
+  /** For accepted tasks that were not made after all. */
   giveBack(unused: number): void;
 }
 
@@ -37,29 +41,43 @@ export function createBacklog(database: Database, nowMs?: () => number): Backlog
   );
 
   return {
-    async reserve({ id, shard, isPurging, settings }, wanted) {
+    async admit(queue, tasks) {
+      const { id, shard, isPurging, settings } = queue;
       const { maxBacklog } = settings;
-      if (maxBacklog === null) return { places: wanted, giveBack() {} };
+      if (maxBacklog === null) return { accepted: [...tasks], answers: new Map(), giveBack() {} };
       const key = [id, shard, Number(isPurging), maxBacklog].join('/');
       const count = (await cache.get(key))!;
-      const places = Math.max(0, Math.min(wanted, maxBacklog - count.waiting));
+      // Only where there is too little room is it worth a statement to know who needs none.
+      const isShort = maxBacklog - count.waiting < tasks.length;
+      const repeats = isShort ? await findKnown(tasks) : new Map<NewTask, Enqueued>();
+      const fresh = tasks.filter((task) => !repeats.has(task));
+      const places = Math.max(0, Math.min(fresh.length, maxBacklog - count.waiting));
       count.waiting += places;
+      const refused = fresh.slice(places).map((task) => [task, queueFull(queue)] as const);
       return {
-        places,
+        accepted: fresh.slice(0, places),
+        answers: new Map<NewTask, Enqueued | ProblemError>([...repeats, ...refused]),
         giveBack(unused) {
           count.waiting -= unused;
         },
       };
     },
   };
+
+  async function findKnown(tasks: readonly NewTask[]): Promise<Map<NewTask, Enqueued>> {
+    const isKeyed = tasks.some(({ idempotency }) => idempotency !== null);
+    return isKeyed ? database.run((sql) => findRepeats(sql, tasks)) : new Map();
+  }
 }
 
-export function queueFull({ name, settings }: QueueRecord): ProblemError {
+/** It is counted anew by then. */
+const RETRY_AFTER_SECONDS = 1;
+
+function queueFull({ name, settings }: QueueRecord): ProblemError {
   return new ProblemError(
     'queue-full',
     `Queue "${name}" has its maxBacklog of ${settings.maxBacklog} waiting tasks; repeat the request later`,
-    {},
-    // It is counted anew by then.
-    { 'retry-after': '1' },
+    { retryAfterSeconds: RETRY_AFTER_SECONDS },
+    { 'retry-after': String(RETRY_AFTER_SECONDS) },
   );
 }

@@ -35,7 +35,7 @@ export const put = createRoute({
   tags,
   summary: 'Create a calendar, or replace it',
   description:
-    'The queues that name it in `businessDaysOnly` follow within seconds. One whose `activeWindows` never open on the days that are left holds its tasks. Safe to repeat.',
+    'The queues that name it in `businessDaysOnly` follow within seconds. A calendar on whose business days one of them would never open is refused. Safe to repeat.',
   middleware: jsonBody(),
   request: {
     params: calendarParams,

@@ -4,11 +4,13 @@ import {
   deleteCalendar,
   findCalendar,
   listCalendars,
+  listCalendarUses,
   putCalendar,
 } from '../store/calendar.ts';
 import * as route from './calendar-route-definitions.ts';
 import type { RouteParts } from './parts.ts';
-import { ProblemError } from './problem.ts';
+import { invalidRequest, ProblemError } from './problem.ts';
+import { calendarUseErrors } from './queue-checks.ts';
 import { createRouter, type Router } from './router.ts';
 import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
 
@@ -40,6 +42,10 @@ export function calendarRoutes({ database }: RouteParts): Router {
   router.openapi(route.put, async (c) => {
     const { calendar: name } = c.req.valid('param');
     const settings = c.req.valid('json');
+    // A queue that changes its windows in this instant may be missed: then it holds its tasks.
+    const uses = await database.run((sql) => listCalendarUses(sql, c.var.project, name));
+    const errors = calendarUseErrors(settings, uses, new Date());
+    if (errors.length > 0) throw invalidRequest(errors);
     const { calendar, isCreated } = await database.run((sql) =>
       putCalendar(sql, { project: c.var.project, name, settings }),
     );

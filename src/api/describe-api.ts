@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { accessOf, describeAccess } from './access.ts';
 import type { Router } from './router.ts';
 
 export type OpenApiDocument = ReturnType<Router['getOpenAPI31Document']>;
@@ -20,11 +21,13 @@ export function describeApi(api: Router): OpenApiDocument {
       { name: 'Queues', description: 'Limits, retry policy and order of tasks.' },
       { name: 'Calendars', description: 'Business days, which queues can keep to.' },
       { name: 'Tokens', description: 'What a worker verifies the signed attempts by.' },
+      { name: 'Keys', description: 'API keys of a project, and the secrets of its webhooks.' },
       { name: 'Operations', description: 'For whoever runs the service.' },
     ],
   });
   return {
     ...document,
+    paths: withAccess(document.paths),
     components: {
       ...document.components,
       securitySchemes: {
@@ -33,11 +36,26 @@ export function describeApi(api: Router): OpenApiDocument {
           scheme: 'bearer',
           bearerFormat: 'errand_<id>_<secret>',
           description:
-            'An API key, which acts in its own project; or the admin key, which acts in the project that the `Errand-Project` header names (`default` without it).',
+            'An API key, which acts in its own project, as far as its scopes and queues go; or the admin key, which acts in the project that the `Errand-Project` header names (`default` without it).',
         },
       },
     },
   };
+}
+
+/** What each operation needs, from the one table that is also enforced. */
+function withAccess(paths: OpenApiDocument['paths']): OpenApiDocument['paths'] {
+  const described = Object.entries(paths ?? {}).map(([path, item]) => {
+    const operations = Object.entries(item).map(([method, operation]) => {
+      const access = accessOf(method, path);
+      if (access === undefined) return [method, operation];
+      const { description } = operation as { description?: string };
+      const text = [description, describeAccess(access)].filter(Boolean).join(' ');
+      return [method, { ...operation, description: text }];
+    });
+    return [path, Object.fromEntries(operations)];
+  });
+  return Object.fromEntries(described);
 }
 
 const DESCRIPTION = `A push task queue on your own Postgres: enqueue a task, and its payload is sent to its URL with a signed token, and retried until it is done.

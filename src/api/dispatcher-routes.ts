@@ -36,7 +36,7 @@ const list = createRoute({
   tags: ['Operations'],
   summary: 'List the dispatchers and what each owns',
   description:
-    'All of them, for they serve every project: any valid key may look. One that has died is listed until another takes its shards over.',
+    'All of them, for they serve every project. One that has died is listed until another takes its shards over.',
   request: { query: z.strictObject({}) },
   responses: {
     200: {

@@ -35,12 +35,23 @@ export function expectation(issue: z.core.$ZodRawIssue): string {
   }
 }
 
-/** What came, short enough for a message. */
-export function received(value: unknown): string {
+/** Fields that carry somebody's data, or a credential: errors end up in logs, and so must not repeat them. */
+const CONFIDENTIAL: readonly PropertyKey[] = ['payload', 'payloadBase64', 'headers'];
+const USER_INFO = /(\/\/)[^/?#\s]*@/g;
+
+/** Whether what lies at this place of a body is nothing to be repeated. */
+export function isConfidential(path: readonly PropertyKey[]): boolean {
+  return path.some((key) => CONFIDENTIAL.includes(key));
+}
+
+/** What came, short enough for a message; of what is confidential only how much it is. */
+export function received(value: unknown, isHidden = false): string {
   if (value === undefined) return 'nothing';
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === 'object' && value !== null) return 'an object';
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  if (isHidden && typeof value === 'string') return `text of ${value.length} characters`;
+  const text =
+    typeof value === 'string' ? JSON.stringify(value.replace(USER_INFO, '$1…@')) : String(value);
   if (text.length <= MAX_RECEIVED_CHARACTERS) return text;
   return `${text.slice(0, MAX_RECEIVED_CHARACTERS)}… (${(value as string).length} characters)`;
 }
@@ -69,14 +80,15 @@ function errorsOf(
   input: unknown,
   target: keyof ValidationTargets,
 ): InputError[] {
-  const paths =
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((key) => [...issue.path, key])
-      : [issue.path];
+  const isUnknown = issue.code === 'unrecognized_keys';
+  const paths = isUnknown ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+  // A field of another name may be a payload that was misspelt.
+  const isHidden = (path: PropertyKey[]) =>
+    target === 'json' && (isUnknown || isConfidential(path));
   return paths.map((path) => ({
     pointer: pointer(path, target),
     expected: issue.message,
-    received: received(valueAt(input, path)),
+    received: received(valueAt(input, path), isHidden(path)),
   }));
 }
 

@@ -1,6 +1,8 @@
 import type { Log } from '../log.ts';
-import type { Wake } from '../model.ts';
+import type { Reserve, Wake } from '../model.ts';
 import type { Database } from '../store/database.ts';
+import type { Vault } from '../store/vault.ts';
+import type { KeyDirectory } from './key-directory.ts';
 import type { QueueCache } from './queue-cache.ts';
 
 /** What main hands to the API. */
@@ -12,11 +14,20 @@ export interface ApiParts {
   publicUrl: string;
   /** Tells the dispatchers what became ready or scheduled, after the commit. */
   wake: Wake;
+  /** Whether a new task may be dispatched as it is enqueued. Default: never. */
+  reserve?: Reserve;
   /** Whether requests can be served now; `reason` is shown to whoever asks `/readyz`. */
   isReady(): Promise<Readiness>;
   log: Log;
   /** `errand dev`: loopback targets are allowed. Default false. */
   isDevelopment?: boolean;
+  /**
+   * Why a URL may not be called from this pool, for people, as far as it is known without calling it; null
+   * when nothing is known against it. Default: nothing ever is.
+   */
+  targetRefusal?: (url: URL, pool: string) => string | null;
+  /** Wraps the secrets that the API makes. Default: they are kept as they are. */
+  vault?: Vault;
 }
 
 export interface Readiness {
@@ -27,4 +38,5 @@ export interface Readiness {
 /** What a file of routes gets: the parts, and what the routes share among themselves. */
 export interface RouteParts extends ApiParts {
   queueCache: QueueCache;
+  keys: KeyDirectory;
 }

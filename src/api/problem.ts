@@ -4,7 +4,7 @@ import { type InputError, PROBLEM, type Problem, type ProblemCode } from '../pro
 import { StoreError } from '../store/errors.ts';
 
 /** Fields of a problem beside the usual ones. */
-export type ProblemExtras = Pick<Problem, 'errors' | 'taskId'>;
+export type ProblemExtras = Pick<Problem, 'errors' | 'taskId' | 'retryAfterSeconds'>;
 
 /**
  * Thrown by a handler to end the request with a problem of the wire contract. `detail` says what was
@@ -45,6 +45,7 @@ export function asProblem(error: unknown, method: string): ProblemError | null {
   if (error instanceof ProblemError) return error;
   if (error instanceof StoreError) return storeProblem(error, method);
   if (error instanceof HTTPException) return frameworkProblem(error);
+  if (isBodyCut(error)) return new ProblemError('invalid-json', 'The body did not come to its end');
   return null;
 }
 
@@ -71,6 +72,11 @@ export function problemBody(problem: ProblemError): Problem {
     detail: problem.message,
     ...problem.extras,
   };
+}
+
+/** The client went away while it sent, or took too long over it: Node's error of an IncomingMessage. */
+function isBodyCut(error: unknown): boolean {
+  return error instanceof Error && error.message === 'aborted' && 'code' in error;
 }
 
 /** A read whose answer was lost changed nothing: it is merely the database that is away. */

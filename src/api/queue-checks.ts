@@ -1,8 +1,11 @@
 import type { NamedCalendar, QueueSettings } from '../model.ts';
 import { openingHoursErrors } from '../policy/windows.ts';
 import type { InputError } from '../protocol/problem.ts';
+import type { ActiveWindow, BusinessCalendar } from '../protocol/resources.ts';
+import type { CalendarUse } from '../store/calendar.ts';
 import type { PartialQueueSettings } from '../store/queue.ts';
 import { received } from './input-errors.ts';
+import { type TargetRefusal, targetUrlError } from './schemas/target-url.ts';
 
 /**
  * What is wrong with settings that are each good by themselves; empty = nothing. `given` is the body and
@@ -16,6 +19,16 @@ export function queueSettingsErrors(
   now: Date,
 ): InputError[] {
   return [...flowErrors(given, resolved), ...hoursErrors(given, resolved, calendar, now)];
+}
+
+/** Whether tasks may be sent to the settings' base URL, as far as that is known. */
+export function baseUrlErrors(
+  { target }: PartialQueueSettings,
+  refusal: TargetRefusal,
+): InputError[] {
+  const url = target?.baseUrl ?? null;
+  const expected = url === null ? null : targetUrlError(url, refusal);
+  return expected === null ? [] : [wrong('/target/baseUrl', expected, url)];
 }
 
 /** Whether the settings' opening hours have to be judged, for which their calendar is needed. */
@@ -57,6 +70,22 @@ function hoursErrors(
   return given.activeWindows
     ? [wrong('/activeWindows', `${error.expected}, on business days too`, windows)]
     : [wrong('/businessDaysOnly', `${error.expected} of /activeWindows`, businessDaysOnly)];
+}
+
+/** What is wrong with a calendar for the queues that name it: one that would never open again. */
+export function calendarUseErrors(
+  calendar: BusinessCalendar,
+  uses: readonly CalendarUse[],
+  now: Date,
+): InputError[] {
+  const opens = (windows: ActiveWindow[], on: BusinessCalendar) =>
+    openingHoursErrors({ windows, calendar: on }, now).length === 0;
+  return uses.flatMap(({ windows, queue }) => {
+    if (opens(windows, calendar)) return [];
+    const field = opens(windows, { ...calendar, holidays: [] }) ? 'holidays' : 'weekend';
+    const expected = `business days on which queue "${queue}", which names the calendar, ever opens`;
+    return [wrong(`/${field}`, expected, calendar[field])];
+  });
 }
 
 export function unknownCalendar(name: string): InputError {

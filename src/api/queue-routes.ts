@@ -15,7 +15,12 @@ import { queueStats } from '../store/queue-stats.ts';
 import { readQueueStatus } from '../store/queue-status.ts';
 import type { RouteParts } from './parts.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
-import { changesHours, queueSettingsErrors, unknownCalendar } from './queue-checks.ts';
+import {
+  baseUrlErrors,
+  changesHours,
+  queueSettingsErrors,
+  unknownCalendar,
+} from './queue-checks.ts';
 import * as route from './queue-route-definitions.ts';
 import { createRouter, type Router } from './router.ts';
 import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
@@ -23,7 +28,7 @@ import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
 /** A deletion may have to look through a long schedule. */
 const DELETE_TIMEOUT_MS = 20_000;
 
-export function queueRoutes({ database, queueCache }: RouteParts): Router {
+export function queueRoutes({ database, queueCache, targetRefusal }: RouteParts): Router {
   const router = createRouter();
 
   /** Throws `invalid-request` for settings that contradict each other. */
@@ -33,7 +38,10 @@ export function queueRoutes({ database, queueCache }: RouteParts): Router {
     const calendar = isNeeded
       ? await database.run((sql) => findCalendar(sql, project, name))
       : null;
-    const errors = queueSettingsErrors(given, resolved, calendar, new Date());
+    const errors = [
+      ...queueSettingsErrors(given, resolved, calendar, new Date()),
+      ...baseUrlErrors(given, (url) => targetRefusal?.(url, resolved.pool) ?? null),
+    ];
     if (errors.length > 0) throw invalidRequest(errors);
   }
 
@@ -56,7 +64,7 @@ export function queueRoutes({ database, queueCache }: RouteParts): Router {
     const [afterName = ''] = cursor === undefined ? [] : decodeCursor(cursor, 1);
     const project = c.var.project;
     const found = await database.run((sql) =>
-      listQueues(sql, { project, afterName, limit: limit + 1 }),
+      listQueues(sql, { project, afterName, limit: limit + 1, among: c.var.caller.queues }),
     );
     const items = found.slice(0, limit);
     const last = found.length > limit ? items.at(-1) : undefined;
@@ -159,7 +167,7 @@ function notEmpty(name: string): ProblemError {
   );
 }
 
-/** Reckoned here, for an owner speaks of its windows only when something else changes too. */
+/** Reckoned here, so that it is right also where nobody serves the queue. */
 function opensAt({ settings, calendar }: QueueRecord): Date | null {
   const hours = { windows: settings.activeWindows, calendar };
   const now = new Date();

@@ -1,5 +1,6 @@
 import { type Hook, OpenAPIHono } from '@hono/zod-openapi';
 import { z } from 'zod';
+import type { Caller } from './auth.ts';
 import { expectation, inputErrors } from './input-errors.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 
@@ -8,6 +9,8 @@ export interface ApiEnv {
   Variables: {
     /** The project that the key acts in; set on every `/v1` route. */
     project: string;
+    /** Who holds the key; not set where an attempt's own token let the request in. */
+    caller: Caller;
     /** The lease of the attempt whose own token let the request in, where that may. */
     leaseId?: string;
   };

@@ -4,13 +4,15 @@ import { HEADER } from '../protocol/headers.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
 import { projectIssuer } from '../protocol/token.ts';
 import { publicKeys } from '../store/signing-key.ts';
+import { type Access, authorize } from './access.ts';
 import { authenticate } from './auth.ts';
-import type { ApiParts } from './parts.ts';
+import type { RouteParts } from './parts.ts';
 import { ProblemError } from './problem.ts';
 import type { ApiEnv } from './router.ts';
 import { createTtlCache } from './ttl-cache.ts';
 
-const KEYS = { ttlMs: 5_000, maxEntries: 1_000 };
+/** A signing key that was revoked is refused this much later at the latest. */
+const KEYS = { ttlMs: 1_000, maxEntries: 1_000 };
 const UUID = /^[0-9a-f]{8}(-?[0-9a-f]{4}){4}[0-9a-f]{8}$/;
 const JWT = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/;
 
@@ -19,8 +21,9 @@ const JWT = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/;
  * sent), and whoever has an API key. Of the token only the signature and the issuer are judged, not its
  * age: whether its lease is still live is what counts, and that the handler finds out from the store.
  */
-export function authenticateAttempt(parts: ApiParts): MiddlewareHandler<ApiEnv> {
-  const byApiKey = authenticate(parts);
+export function authenticateAttempt(parts: RouteParts, access: Access): MiddlewareHandler<ApiEnv> {
+  const byApiKey = authenticate(parts, parts.keys);
+  const mayDoSo = authorize(access, parts.database);
   const keys = createTtlCache(KEYS, (project) =>
     parts.database.run((sql) => publicKeys(sql, project)),
   );
@@ -44,7 +47,7 @@ export function authenticateAttempt(parts: ApiParts): MiddlewareHandler<ApiEnv> 
 
   return async (c, next) => {
     const token = tokenIn(c.req.header(HEADER.authorization), c.req.header('authorization'));
-    if (token === null) return byApiKey(c, next);
+    if (token === null) return byApiKey(c, async () => void (await mayDoSo(c, next)));
     const { project, leaseId } = await verify(token);
     c.set('project', project);
     c.set('leaseId', leaseId);

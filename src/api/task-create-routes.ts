@@ -4,7 +4,7 @@ import type { CreateTask, Task } from '../protocol/resources.ts';
 import type { Enqueued, NewTask } from '../store/enqueue.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import { readTask } from '../store/task-read.ts';
-import { createBacklog, queueFull } from './backlog.ts';
+import { createAdmissions } from './admission.ts';
 import { inputErrors } from './input-errors.ts';
 import type { RouteParts } from './parts.ts';
 import { asProblem, invalidRequest, ProblemError, problemBody } from './problem.ts';
@@ -23,18 +23,20 @@ interface Answer {
 
 export function taskCreateRoutes(parts: RouteParts): Router {
   const router = createRouter();
-  const enqueuer = createEnqueuer(parts.database);
-  const backlog = createBacklog(parts.database);
+  const enqueuer = createEnqueuer(parts.database, parts.reserve);
+  const admissions = createAdmissions(parts.database);
 
   router.openapi(route.create, async (c) => {
     const queue = await findQueue(parts, c.var.project, c.req.valid('param').queue);
     const key = c.req.valid('header')['idempotency-key'];
-    const task = newTask(c.req.valid('json'), queue, key);
-    const room = await backlog.reserve(queue, 1);
-    if (room.places === 0) throw queueFull(queue);
-    const result = await enqueuer.one(task);
-    if (result.kind === 'created') parts.wake([wakeUpOf(task, result)]);
-    else room.giveBack(1);
+    const task = newTask(parts, c.req.valid('json'), queue, key);
+    const { answers, giveBack } = await admissions.admit(queue, [task], c.var.caller.quotas);
+    const known = answers.get(task);
+    if (known instanceof ProblemError) throw known;
+    const { result, isTaken } =
+      known === undefined ? await enqueuer.one(task) : { result: known, isTaken: true };
+    if (result.kind !== 'created') giveBack(known === undefined ? 1 : 0);
+    else if (!isTaken) parts.wake([wakeUpOf(task, result)]);
     const answer = await answerTo(parts, queue, task, result);
     if (answer.status === 200) return c.json(answer.task, 200);
     return c.json(answer.task, 201, { location: `/v1/tasks/${answer.task.id}` });
@@ -44,22 +46,25 @@ export function taskCreateRoutes(parts: RouteParts): Router {
     const queue = await findQueue(parts, c.var.project, c.req.valid('param').queue);
     const key = c.req.valid('header')['idempotency-key'];
     const parsed = c.req.valid('json').tasks.map((input, index) => {
-      return parseItem(input, index, queue, key === undefined ? key : `${key}/${index}`);
+      return parseItem(parts, input, index, queue, key === undefined ? key : `${key}/${index}`);
     });
     const tasks = parsed.filter((item): item is NewTask => !(item instanceof ProblemError));
-    const room = await backlog.reserve(queue, tasks.length);
-    const enqueued = await enqueuer.all(tasks.slice(0, room.places));
-    room.giveBack(
-      enqueued.filter((result) => 'kind' in result && result.kind !== 'created').length,
+    const { accepted, answers, giveBack } = await admissions.admit(
+      queue,
+      tasks,
+      c.var.caller.quotas,
     );
-    const results = [...enqueued, ...tasks.slice(room.places).map(() => queueFull(queue))];
+    const enqueued = await enqueuer.all(accepted);
+    giveBack(enqueued.filter((result) => 'kind' in result && result.kind !== 'created').length);
+    const resultOf = new Map<NewTask, Enqueued | Error>(answers);
+    for (const [at, task] of accepted.entries()) resultOf.set(task, enqueued[at]!);
+    const results = [...resultOf.values()];
     if (results.length > 0 && results.every(isDatabaseAway)) throw results[0];
     parts.wake(
-      results.flatMap((result, at) =>
-        'kind' in result && result.kind === 'created' ? [wakeUpOf(tasks[at]!, result)] : [],
+      enqueued.flatMap((result, at) =>
+        'kind' in result && result.kind === 'created' ? [wakeUpOf(accepted[at]!, result)] : [],
       ),
     );
-    const resultOf = new Map(tasks.map((task, at) => [task, results[at]!]));
     const items = parsed.map(async (item) => {
       if (item instanceof ProblemError) return problemItem(item);
       const result = resultOf.get(item)!;
@@ -78,8 +83,14 @@ async function findQueue(parts: RouteParts, project: string, name: string): Prom
   return (await parts.queueCache.get(project, name)) ?? notFound(name);
 }
 
-function newTask(input: CreateTask, queue: QueueRecord, key: string | undefined): NewTask {
-  const resolved = resolveTask(input, queue);
+function newTask(
+  { targetRefusal }: RouteParts,
+  input: CreateTask,
+  queue: QueueRecord,
+  key: string | undefined,
+): NewTask {
+  const refusal = (url: URL) => targetRefusal?.(url, queue.pool) ?? null;
+  const resolved = resolveTask(input, queue, refusal);
   if ('errors' in resolved) throw invalidRequest(resolved.errors);
   const idempotency = key === undefined ? null : { key, requestHash: hashOf(input) };
   return { ...resolved.task, idempotency };
@@ -87,6 +98,7 @@ function newTask(input: CreateTask, queue: QueueRecord, key: string | undefined)
 
 /** Pointers lead from the root of the request's body. */
 function parseItem(
+  parts: RouteParts,
   input: unknown,
   index: number,
   queue: QueueRecord,
@@ -94,7 +106,7 @@ function parseItem(
 ): NewTask | ProblemError {
   try {
     const parsed = createTaskSchema.safeParse(input);
-    if (parsed.success) return newTask(parsed.data, queue, key);
+    if (parsed.success) return newTask(parts, parsed.data, queue, key);
     throw invalidRequest(inputErrors(parsed.error.issues, input, 'json'));
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;

@@ -1,3 +1,4 @@
+import type { Reserve } from '../model.ts';
 import { createBatcher } from '../store/batch.ts';
 import type { Database } from '../store/database.ts';
 import { type Enqueued, enqueueTasks, type NewTask } from '../store/enqueue.ts';
@@ -5,6 +6,7 @@ import { enqueueNamedTasks, isRowRefused } from '../store/enqueue-named.ts';
 import { sqlState } from '../store/errors.ts';
 import { createPartitions, isPartitionMissing } from '../store/partitions.ts';
 import { ProblemError } from './problem.ts';
+import { createReservedSend, type SentTask } from './reserved-send.ts';
 
 /** Measured: 8 MiB in one statement takes 0.3 to 0.7 s, and more beside others. */
 const PART_BYTES = 1024 * 1024;
@@ -12,7 +14,7 @@ const PART_ITEMS = 500;
 
 export interface Enqueuer {
   /** Enqueues one task, together with those of other requests. Throws what went wrong. */
-  one(task: NewTask): Promise<Enqueued>;
+  one(task: NewTask): Promise<SentTask & { result: Enqueued }>;
   /** Enqueues the tasks of one request in their order; each comes to its own result or error. */
   all(tasks: readonly NewTask[]): Promise<(Enqueued | Error)[]>;
 }
@@ -25,9 +27,13 @@ type Send = (tasks: readonly NewTask[]) => Promise<(Enqueued | Error)[]>;
  * transaction, so they never share a statement with those that may not. The tasks of one request go one
  * statement after another: spread over several in flight they would lose their order.
  */
-export function createEnqueuer(database: Database): Enqueuer {
+export function createEnqueuer(database: Database, reserve: Reserve = () => null): Enqueuer {
   const send = createSend(database);
-  const plain = createBatcher({ maxItems: 24, maxInFlight: 3, run: send });
+  const plain = createBatcher({
+    maxItems: 24,
+    maxInFlight: 3,
+    run: createReservedSend(database, send),
+  });
   const named = createBatcher({ maxItems: 24, maxInFlight: 3, run: send });
   const requests = createBatcher({
     maxItems: 1,
@@ -40,9 +46,11 @@ export function createEnqueuer(database: Database): Enqueuer {
   });
   return {
     async one(task) {
-      const result = await (canCollide(task) ? named(task) : plain(task));
+      const { result, isTaken } = canCollide(task)
+        ? { result: await named(task), isTaken: false }
+        : await plain({ task, reservation: isForNow(task) ? reserve(task) : null });
       if (result instanceof Error) throw result;
-      return result;
+      return { result, isTaken };
     },
     all: (tasks) => requests(tasks),
   };
@@ -101,6 +109,11 @@ function createSend(database: Database): Send {
     for (const task of tasks) results.push(await alone(task));
     return results;
   };
+}
+
+/** What has a time to be kept has it checked by the claim. */
+function isForNow({ dueAt, delaySeconds, expireAt }: NewTask): boolean {
+  return dueAt === null && delaySeconds === 0 && expireAt === null;
 }
 
 function canCollide(task: NewTask): boolean {

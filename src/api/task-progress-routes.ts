@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { setProgress } from '../store/task-progress.ts';
+import { accessOf } from './access.ts';
 import { jsonBody } from './json-body.ts';
 import type { RouteParts } from './parts.ts';
 import { ProblemError } from './problem.ts';
@@ -46,7 +47,10 @@ function progressRoute(parts: RouteParts) {
     summary: 'Tell how far a task has come',
     description:
       "Takes an API key, or the attempt's own token as it came in `Errand-Authorization`, for as long as its lease is live, whatever the token's `exp`. Safe to repeat.",
-    middleware: [authenticateAttempt(parts), jsonBody()] as const,
+    middleware: [
+      authenticateAttempt(parts, accessOf('PUT', '/v1/tasks/{taskId}/progress')!),
+      jsonBody(),
+    ] as const,
     request: {
       params: taskParams,
       query: z.strictObject({}),

@@ -3,8 +3,8 @@ import { LIMIT } from '../protocol/limits.ts';
 import type { InputError } from '../protocol/problem.ts';
 import type { CreateTask, RetryPolicy } from '../protocol/resources.ts';
 import type { NewTask } from '../store/enqueue.ts';
-import { pointer, received } from './input-errors.ts';
-import { targetUrlError } from './schemas/target-url.ts';
+import { isConfidential, pointer, received } from './input-errors.ts';
+import { type TargetRefusal, targetUrlError } from './schemas/target-url.ts';
 import { timeOf } from './schemas/task-time.ts';
 
 /** A task ready to be enqueued, or what is wrong with it in this queue. */
@@ -15,8 +15,12 @@ export type ResolvedTask = { task: NewTask } | { errors: InputError[] };
  * queue's, so that the stored row says all that is sent. Retry and times that it leaves out stay open,
  * to follow the queue's settings as they are when it is dispatched.
  */
-export function resolveTask(input: CreateTask, queue: QueueRecord): ResolvedTask {
-  const url = resolveUrl(input.url ?? '', queue.settings.target.baseUrl);
+export function resolveTask(
+  input: CreateTask,
+  queue: QueueRecord,
+  refusal?: TargetRefusal,
+): ResolvedTask {
+  const url = resolveUrl(input.url ?? '', queue.settings.target.baseUrl, refusal);
   const sent = resolveHeaders(input, queue.settings.target.headers);
   const errors = [
     ...('expected' in url ? [inputError(['url'], url.expected, input.url)] : []),
@@ -52,10 +56,14 @@ export function resolveTask(input: CreateTask, queue: QueueRecord): ResolvedTask
 }
 
 /** A path may lead anywhere on the base's origin, and not to another (`//host`). */
-function resolveUrl(given: string, baseUrl: string | null): { url: string } | { expected: string } {
+function resolveUrl(
+  given: string,
+  baseUrl: string | null,
+  refusal?: TargetRefusal,
+): { url: string } | { expected: string } {
   const url = given.split('#', 1)[0] ?? '';
   if (/^https?:\/\//i.test(url)) {
-    const expected = targetUrlError(url);
+    const expected = targetUrlError(url, refusal);
     return expected ? { expected } : { url };
   }
   if (baseUrl === null) {
@@ -65,8 +73,8 @@ function resolveUrl(given: string, baseUrl: string | null): { url: string } | { 
   if (!URL.canParse(url, baseUrl)) return { expected };
   const resolved = new URL(url, baseUrl);
   if (resolved.origin !== new URL(baseUrl).origin) return { expected };
-  const tooLong = targetUrlError(resolved.href);
-  return tooLong ? { expected: tooLong } : { url: resolved.href };
+  const wrong = targetUrlError(resolved.href, refusal);
+  return wrong ? { expected: wrong } : { url: resolved.href };
 }
 
 /** The content type has a column of its own, wherever it was given. */
@@ -152,5 +160,5 @@ function retryErrors(own: Partial<RetryPolicy> | undefined, ofQueue: RetryPolicy
 }
 
 function inputError(path: string[], expected: string, value: unknown): InputError {
-  return { pointer: pointer(path), expected, received: received(value) };
+  return { pointer: pointer(path), expected, received: received(value, isConfidential(path)) };
 }

@@ -29,7 +29,7 @@ export const create = createRoute({
   tags,
   summary: 'Enqueue a task',
   description:
-    'The task is durable once this is answered. With 503 because a name is held by a transaction that is still open nothing was done; repeat it. A queue with its `maxBacklog` of waiting tasks answers 429 `queue-full` (with `Retry-After`, also to the repeat of a request that had enqueued its task); it is counted once a second, so that it may be passed by a second of the enqueues at other processes.',
+    'The task is durable once this is answered. With 503 because a name is held by a transaction that is still open nothing was done; repeat it. A queue with its `maxBacklog` of waiting tasks answers 429 `queue-full` (with `Retry-After`), but not to the repeat of a request whose Idempotency-Key has its task already; it is counted once a second, so that it may be passed by a second of the enqueues at other processes. What is above the quotas of the project answers 429 `quota-exceeded` likewise.',
   middleware: jsonBody(),
   request: {
     params: queueParams,
@@ -51,6 +51,7 @@ export const create = createRoute({
       'task-finished',
       'idempotency-mismatch',
       'queue-full',
+      'quota-exceeded',
       ...BODY_PROBLEMS,
       'outcome-unknown',
     ),

@@ -26,7 +26,8 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     const { queue = null, state = null, owner = null, limit: asked, cursor } = c.req.valid('query');
     const limit = pageLimit(asked);
     const before = cursor === undefined ? null : idOf(cursor);
-    const filter = { project: c.var.project, queue, state, owner, limit, before };
+    const { project, queues: among } = c.var.caller;
+    const filter = { project, among, queue, state, owner, limit, before };
     const { tasks, next } = await fillPage(filter, (rest) =>
       database.run((sql) => listTasks(sql, rest)),
     );
@@ -44,11 +45,12 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
   router.openapi(route.remove, async (c) => {
     const ref = { project: c.var.project, ...c.req.valid('param') };
     const deleted = await database.run((sql) => deleteTask(sql, ref));
-    if (deleted === 'not-found') notFound(ref.taskId);
-    if (deleted === 'leased') {
+    if (deleted.kind === 'not-found') notFound(ref.taskId);
+    if (deleted.kind === 'leased') {
       const what = 'it was asked to end as cancelled, remove it when it has';
       throw new ProblemError('task-leased', `The task is being dispatched: ${what}`);
     }
+    if (deleted.kind === 'deleted') wake(deleted.wakeUps);
     return c.body(null, 204);
   });
 
@@ -56,6 +58,7 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     const ref = { project: c.var.project, ...c.req.valid('param') };
     const cancelled = await database.run((sql) => cancelTask(sql, ref));
     if (cancelled.kind === 'not-found') notFound(ref.taskId);
+    if (cancelled.kind === 'cancelled') wake(cancelled.wakeUps);
     return c.json(taskResource(cancelled.task), 200);
   });
 

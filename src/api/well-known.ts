@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { DEFAULT_PROJECT } from '../model.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
-import { projectIssuer, TOKEN_ALGORITHMS } from '../protocol/token.ts';
+import { JWKS_MAX_AGE_SECONDS, projectIssuer, TOKEN_ALGORITHMS } from '../protocol/token.ts';
 import { projectExists } from '../store/project.ts';
 import { type PublicKey, publicKeys } from '../store/signing-key.ts';
 import type { ApiParts } from './parts.ts';
@@ -10,7 +10,7 @@ import { createRouter, type Router } from './router.ts';
 import { problemResponses } from './schemas/problem.ts';
 import { createTtlCache } from './ttl-cache.ts';
 
-const CACHE_CONTROL = 'public, max-age=300';
+const CACHE_CONTROL = `public, max-age=${JWKS_MAX_AGE_SECONDS}`;
 /** Strangers may ask: they must not be able to keep the database busy. */
 const LIMITS = { ttlMs: 1_000, maxEntries: 1_000 };
 
@@ -85,7 +85,8 @@ function jwksRoute(prefix: '' | '/p/{project}') {
     request: projectRequest(prefix),
     responses: {
       200: {
-        description: 'The JWK set: the key in use and those retired within a day.',
+        description:
+          'The JWK set: the key in use, the one to come, and those that were in use within a day.',
         content: { 'application/json': { schema: jwksSchema } },
       },
       ...publicProblems(),

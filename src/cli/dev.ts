@@ -3,6 +3,7 @@ import { type Flags, readConfig } from '../config.ts';
 import { ensureAdminKey } from './admin-key.ts';
 import { ENVIRONMENT_HELP } from './environment-help.ts';
 import { runService } from './run-service.ts';
+import { startSampleTarget } from './sample-target.ts';
 import { type KeySource, renderStartBlock } from './start-block.ts';
 import { readVersion } from './version.ts';
 
@@ -20,11 +21,13 @@ export function devCommand(): Command {
 async function runDev(flags: Omit<Flags, 'mode'>): Promise<void> {
   const config = readConfig(process.env, { ...flags, mode: 'dev' });
   const { adminKey, source } = await findAdminKey(config);
+  const sampleUrl = await startSampleTarget();
   await runService({ ...config, adminKey }, (url) => {
     const { databaseUrl, dataDir } = config;
     const place = databaseUrl === null ? dataDir : 'the database of DATABASE_URL';
     const version = readVersion();
-    process.stdout.write(renderStartBlock({ version, url: url!, data: place, adminKey, source }));
+    const block = { version, url: url!, data: place, adminKey, source, sampleUrl };
+    process.stdout.write(renderStartBlock(block));
   });
 }
 

@@ -1,10 +1,10 @@
-import { hostname } from 'node:os';
 import { createCleanups } from '../cleanups.ts';
 import { type Config, defaultPublicUrl } from '../config.ts';
 import type { QueueRecord } from '../model.ts';
 import type { Database } from '../store/database.ts';
-import { countForDrain, countUndone, findNextTasks, isPoolServed } from '../store/drain.ts';
+import { countForDrain, countUndone, findNextTasks, listOthers } from '../store/drain.ts';
 import { createLog } from './log.ts';
+import { ourselves, watchOthers } from './other-dispatchers.ts';
 
 /** The queue to drain, and the database it lies in. */
 export interface Place {
@@ -20,6 +20,8 @@ export interface Phase {
   look(): Promise<Look>;
   /** Leaves nothing of its own in flight. Safe to repeat. */
   stop(): Promise<void>;
+  /** Tasks that this process called since the phase began; for sure once it was stopped. */
+  called(): number;
 }
 
 export interface Look {
@@ -41,12 +43,13 @@ const DEFAULT_PORT = 8484;
  * Others dispatch. With a limit it is the tasks that came next at the start which are followed; without,
  * what is left tells how many went.
  */
-export async function watchPhase(place: Place, limit: number): Promise<Phase> {
+export async function watchPhase(config: Config, place: Place, limit: number): Promise<Phase> {
   const { database, queue } = place;
   const followed = Number.isFinite(limit)
     ? await database.run((sql) => findNextTasks(sql, queue, limit), { timeoutMs: COUNT_BOUND_MS })
     : null;
   const first = await count(place);
+  const others = await watchOthers(database, queue, config.takeoverSeconds * 1000);
 
   async function countDone(left: number): Promise<number> {
     if (followed === null) return Math.max(0, first.left - left);
@@ -62,16 +65,19 @@ export async function watchPhase(place: Place, limit: number): Promise<Phase> {
         ...counts,
         done,
         isDone: counts.left === 0 || done >= limit,
-        isOver: !(await isServed(place)),
+        isOver: !others.isAnyAlive(),
       };
     },
-    async stop() {},
+    stop: others.stop,
+    called: () => 0,
   };
 }
 
 /**
- * Nobody else does, so this process dispatches, from this queue alone. It leaves when another comes to
- * the pool: the others' queues on the shards it holds would wait for it.
+ * Nobody else does, so this process dispatches, from this queue alone, whose shard is all it takes. It
+ * leaves when a dispatcher comes to the pool, for other queues of the shard would wait for it; and when
+ * another drain of the queue was faster. One that drains another queue of the shard is waited for: it
+ * goes when it is done.
  */
 export async function dispatchPhase(config: Config, place: Place, limit: number): Promise<Phase> {
   const { queue } = place;
@@ -88,7 +94,7 @@ export async function dispatchPhase(config: Config, place: Place, limit: number)
       log: createLog({ ...config, logLevel }, process.stderr),
       stack,
     },
-    { onlyQueue: queue.id, ...(Number.isFinite(limit) ? { maxDispatches: limit } : {}) },
+    { onlyQueue: queue, ...(Number.isFinite(limit) ? { maxDispatches: limit } : {}) },
   );
   let stopping: Promise<void> | undefined;
   return {
@@ -107,6 +113,7 @@ export async function dispatchPhase(config: Config, place: Place, limit: number)
       stopping ??= dispatcher.drain(config.drainSeconds * 1000).then(stack.run);
       return stopping;
     },
+    called: dispatcher.dispatched,
   };
 }
 
@@ -117,8 +124,8 @@ async function count({ database, queue }: Place): Promise<{ left: number; inFlig
   return { left: waiting + leased, inFlight: leased };
 }
 
-/** By another than this process. */
-function isServed({ database, queue }: Place): Promise<boolean> {
-  const except = { host: hostname(), pid: process.pid };
-  return database.run((sql) => isPoolServed(sql, queue.pool, { except }));
+/** By a dispatcher, or by a drain of this queue that has its shard already. */
+async function isServed({ database, queue }: Place): Promise<boolean> {
+  const others = await database.run((sql) => listOthers(sql, queue, { except: ourselves() }));
+  return others.some(({ onlyQueue, isOwner }) => onlyQueue === null || isOwner);
 }

@@ -28,7 +28,10 @@ interface Wanted {
 
 interface Drained {
   how: 'done' | 'timeout' | 'interrupted';
+  /** Tasks dispatched, by whomever. */
   done: number;
+  /** How many of them this process called. */
+  own: number;
   left: number;
 }
 
@@ -39,9 +42,9 @@ const MAX_LIMIT = 100_000;
 const MAX_TIMEOUT_SECONDS = 1_000_000;
 
 const DRAIN_HELP = `
-Where a dispatcher serves the queue's pool, it does the work and this command watches; else this
-command is the dispatcher, with the settings of \`errand dispatch\`. What is scheduled for later,
-retries too, is not waited for.`;
+Where a dispatcher serves the queue's pool, it does the work and this command watches, and steps in
+when that one dies; else this command is the dispatcher, with the settings of \`errand dispatch\`.
+What is scheduled for later, retries too, is not waited for.`;
 
 /** `errand drain`: ends with 1 when the queue was not emptied in time. */
 export function drainCommand(): Command {
@@ -88,11 +91,11 @@ async function drain(config: Config, stack: Cleanups, wanted: Wanted): Promise<v
     ...(later > 0 ? [`${later} scheduled for later`] : []),
   ];
   process.stdout.write(
-    `queue ${queue.name}: ${countTasks(drained.done)} dispatched in ${seconds} s, ${rest.join(', ')}\n`,
+    `queue ${queue.name}: ${dispatchedText(drained)} in ${seconds} s, ${rest.join(', ')}\n`,
   );
 }
 
-/** Watches while another serves the queue's pool, and dispatches while nobody does. */
+/** Watches while another serves the queue, and dispatches while nobody does. */
 async function drainQueue(config: Config, place: Place, wanted: Wanted): Promise<Drained> {
   const endMs = performance.now() + wanted.timeoutSeconds * 1000;
   const view = createProgressView(process.stderr, () => performance.now());
@@ -101,8 +104,16 @@ async function drainQueue(config: Config, place: Place, wanted: Wanted): Promise
     asked.toStop = true;
   });
   let before = 0;
+  let own = 0;
   let atStart: number | undefined;
-  let phase: Phase = await watchPhase(place, wanted.limit);
+  let phase: Phase = await watchPhase(config, place, wanted.limit);
+
+  async function end(how: Drained['how'], done: number, left: number): Promise<Drained> {
+    await phase.stop();
+    own += phase.called();
+    return { how, done: Math.max(done, own), own, left };
+  }
+
   try {
     for (;;) {
       const lookedMs = performance.now();
@@ -111,16 +122,16 @@ async function drainQueue(config: Config, place: Place, wanted: Wanted): Promise
       // Between two ways of draining others go on, which only shows in what is left.
       const done = Math.max(before + doneNow, atStart - left);
       view.show({ done, total: done + left, inFlight });
-      if (isDone || done >= wanted.limit) return { how: 'done', done, left };
-      if (asked.toStop) return { how: 'interrupted', done, left };
-      if (lookedMs >= endMs) return { how: 'timeout', done, left };
+      if (isDone || done >= wanted.limit) return await end('done', done, left);
+      if (asked.toStop) return await end('interrupted', done, left);
+      if (lookedMs >= endMs) return await end('timeout', done, left);
       const tookMs = performance.now() - lookedMs;
       if (isOver) {
         await phase.stop();
-        before = done;
-        const limit = wanted.limit - done;
-        const next = phase.isOwn ? watchPhase(place, limit) : dispatchPhase(config, place, limit);
-        phase = await next;
+        own += phase.called();
+        before = Math.max(done, own);
+        const turn = phase.isOwn ? watchPhase : dispatchPhase;
+        phase = await turn(config, place, Math.max(0, wanted.limit - before));
       }
       await delay(Math.max(LOOK_EVERY_MS, tookMs / LOOK_SHARE));
     }
@@ -159,13 +170,20 @@ function paused({ queue }: Wanted): ErrandError {
   return new ErrandError('queue-paused', message);
 }
 
-function notDrained({ queue }: Wanted, { how, done, left }: Drained, seconds: string): ErrandError {
+function notDrained({ queue }: Wanted, drained: Drained, seconds: string): ErrandError {
+  const { how, left } = drained;
   const why =
     how === 'timeout' ? `was not drained within ${seconds} s` : 'was not drained: stopped';
   return new ErrandError(
     `drain-${how}`,
-    `Queue ${queue} ${why}; ${countTasks(done)} dispatched, ${left} waiting or in flight`,
+    `Queue ${queue} ${why}; ${dispatchedText(drained)}, ${left} waiting or in flight`,
   );
+}
+
+function dispatchedText({ done, own }: Drained): string {
+  const text = `${countTasks(done)} dispatched`;
+  if (own === done) return text;
+  return own === 0 ? `${text} by others` : `${text}, ${done - own} of them by others,`;
 }
 
 function countTasks(count: number): string {

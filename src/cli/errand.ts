@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
 /**
  * The command line. Each command is a file of this folder; what they need of the other rooms is
  * imported when they run, so that `--help` and `--version` answer at once.
@@ -10,10 +10,12 @@ import { drainCommand } from './drain.ts';
 import { dispatchersCommand } from './dispatchers.ts';
 import { reportError } from './explain-error.ts';
 import { keyCommand } from './key.ts';
+import { masterKeyCommand } from './master-key.ts';
 import { migrateCommand } from './migrate.ts';
 import { openapiCommand } from './openapi.ts';
 import { projectCommand } from './project.ts';
 import { serveCommand } from './serve.ts';
+import { signingKeyCommand } from './signing-key.ts';
 import { verifyCommand } from './verify.ts';
 import { readVersion } from './version.ts';
 
@@ -32,6 +34,8 @@ const program = new Command('errand')
   .addCommand(verifyCommand())
   .addCommand(keyCommand())
   .addCommand(projectCommand())
+  .addCommand(signingKeyCommand())
+  .addCommand(masterKeyCommand())
   .addCommand(openapiCommand());
 
 try {

@@ -6,6 +6,8 @@ export interface StartBlock {
   data: string;
   adminKey: string;
   source: KeySource;
+  /** A worker that the first task may be sent to. */
+  sampleUrl: string;
 }
 
 /** Where the admin key comes from; one that was made now is shown, this once. */
@@ -15,9 +17,10 @@ export type KeySource =
   | { kind: 'environment' };
 
 /** What `errand dev` says when it is up: where it is, and two commands to paste into a shell. */
-export function renderStartBlock({ version, url, data, adminKey, source }: StartBlock): string {
+export function renderStartBlock(block: StartBlock): string {
+  const { version, url, data, adminKey, source, sampleUrl } = block;
   const key = shellKey(source, adminKey);
-  const task = JSON.stringify({ url: `${url}/healthz`, method: 'GET' });
+  const task = JSON.stringify({ url: sampleUrl, payload: 'hello' });
   return `
   errand ${version} is running
 
@@ -25,7 +28,7 @@ export function renderStartBlock({ version, url, data, adminKey, source }: Start
     Data       ${data}
     Admin key  ${describeKey(source, adminKey)}
 
-  Enqueue a first task; it calls errand's own /healthz:
+  Enqueue a first task; a sample worker that runs along answers it:
 
     curl -X POST ${url}/v1/queues/default/tasks \\
       -H "Authorization: Bearer ${key}" \\

@@ -102,6 +102,24 @@ export function secret(characters: number) {
     );
 }
 
+/** Base64 in either alphabet, or hex; the first of several wraps, the others only open. */
+export function masterKeys() {
+  return text().transform((value, context) => {
+    const keys = value.split(',').map((each) => masterKey(each.trim()));
+    if (keys.every((key) => key !== null)) return keys;
+    context.addIssue(
+      'a key of 32 bytes in base64 or hex (`errand master-key new` makes one), or several with commas between them',
+    );
+    return z.NEVER;
+  });
+}
+
+function masterKey(value: string): Uint8Array | null {
+  if (/^[0-9a-f]{64}$/i.test(value)) return Buffer.from(value, 'hex');
+  if (!/^[\w+/-]{43}=?$/.test(value)) return null;
+  return Buffer.from(value, 'base64');
+}
+
 export function targetAllow() {
   const rule = text()
     .refine((value) => value === 'loopback' || isHostOrRange(value))

@@ -19,13 +19,14 @@ interface Controller {
 type Headers = Record<string, string | string[] | undefined>;
 
 /**
- * Reads one answer: `resolve` is called once, with what had come in when the answer was whole, when
+ * Reads one answer: `resolve` is called once, with null when `mayBegin`, asked when the connection is
+ * there and nothing was sent yet, says no; else with what had come in when the answer was whole, when
  * its size limit or the deadline was reached, or when the connection failed. Whatever comes after that
  * is cut off. Once a status line is there it decides, even if the body then fails.
  */
 export function createAnswerHandler(
-  deadlineMs: number,
-  resolve: (answer: Answer) => void,
+  { deadlineMs, mayBegin = () => true }: { deadlineMs: number; mayBegin?: () => boolean },
+  resolve: (answer: Answer | null) => void,
 ): AnswerHandler {
   let controller: Controller | null = null;
   let status = 0;
@@ -74,7 +75,7 @@ export function createAnswerHandler(
     return (Array.isArray(value) ? value[0] : value) ?? null;
   }
 
-  function finish(answer: Answer, isWhole = false): void {
+  function finish(answer: Answer | null, isWhole = false): void {
     if (isDone) return;
     isDone = true;
     clearTimeout(timer);
@@ -86,6 +87,7 @@ export function createAnswerHandler(
     onRequestStart(started) {
       controller = started;
       if (isDone) started.abort(new Error('The deadline passed before the call could begin'));
+      else if (!mayBegin()) finish(null);
     },
     onResponseStart(_, code, received) {
       // 103 Early Hints and its kind come before the answer.

@@ -1,23 +1,42 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pLimit from 'p-limit';
+import pLimit, { type LimitFunction } from 'p-limit';
 import type { Log } from '../log.ts';
 import type { ClaimedTask, Settlement, WakeUp } from '../model.ts';
+import { judgeCall } from '../policy/breaker.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import { parkTasks } from '../store/park.ts';
-import { postponeTasks } from '../store/postpone.ts';
-import { releaseTasks } from '../store/release.ts';
 import type { Claim } from './claimer.ts';
-import { type DeliverParts, deliver, lostAttempt } from './deliver.ts';
+import { createClaimAhead } from './claim-ahead.ts';
+import {
+  type DeliverParts,
+  deliver,
+  lostAttempt,
+  type PreparedCall,
+  prepareCall,
+} from './deliver.ts';
 import type { Health } from './health.ts';
-import { passGate, type QueueState, returnTurn } from './queue-state.ts';
+import { createPostponer } from './postponer.ts';
+import { passGates, type QueueState, returnTurn } from './queue-state.ts';
+import { createReleaser } from './releaser.ts';
 import type { Settler } from './settler.ts';
 
-export interface Attempts {
+/** How many tasks may be claimed. */
+export interface Slots {
+  /**
+   * So many more, besides those promised: for slots that are idle, and some ahead, but not where queues
+   * of different weights share them (`isUneven`): each claim is shared for itself, and their sizes differ.
+   */
+  room(promised: number, isUneven?: boolean): number;
+  /**
+   * So many more of a queue that has `inFlight` in hand: what hangs in one must not take the slots of all,
+   * and a claim should bring many.
+   */
+  roomOf(inFlight: number): number;
+}
+
+export interface Attempts extends Slots {
   /** Dispatches what was claimed, and settles what comes of it. */
   start(task: ClaimedTask, state: QueueState, claim: Claim): void;
-  /** Slots in which no call is. */
-  freeSlots(): number;
   /** Tasks taken in hand so far, less those put back. */
   begun(): number;
   /** True from the claim until the settlement is written. */
@@ -33,6 +52,8 @@ export interface AttemptsOptions extends DeliverParts {
   health: Health;
   /** Calls in flight at most. */
   concurrency: number;
+  /** True where a queue may take every slot, and nothing may go before it. Default false. */
+  isStrict?: boolean;
   /** A claim that is older when its call would begin is given back. */
   freshMs: number;
   /** True while a call may begin. */
@@ -47,63 +68,110 @@ export interface AttemptsOptions extends DeliverParts {
 interface InHand {
   task: ClaimedTask;
   state: QueueState;
+  claim: Claim;
+  call: PreparedCall | null;
+  /** For a slot, or for its turn at the gate. */
+  isWaiting: boolean;
 }
+
+/** What is claimed is called in its order, so by so much at most is a queue's share put off. */
+const AHEAD_PER_SLOT = 2;
+/** Measured: claims of more were no cheaper by the task. */
+const MAX_AHEAD = 512;
+/** The share of the slots that no queue gets alone. */
+const SHARE_FOR_OTHERS = 1 / 16;
+/** With so much of payloads in hand nothing more is claimed. */
+const MAX_BYTES_IN_HAND = 32 * 1024 * 1024;
 
 /** The attempts in hand: from claimed through gate, call and decision to written. */
 export function createAttempts(options: AttemptsOptions): Attempts {
-  const { database, log, monotonic } = options;
+  const { log, monotonic } = options;
   const calls = pLimit(options.concurrency);
+  const forOthers = options.isStrict ? 0 : Math.floor(options.concurrency * SHARE_FOR_OTHERS);
+  const most = options.concurrency - forOthers;
+  const ofQueue = new WeakMap<QueueState, LimitFunction>();
+  const postponeLease = createPostponer(options.database);
+  const release = createReleaser(options);
+  const ahead = createClaimAhead(
+    monotonic,
+    options.isStrict ? 0 : Math.min(MAX_AHEAD, options.concurrency * AHEAD_PER_SLOT),
+  );
   const inHand = new Map<string, InHand>();
   let begun = 0;
+  let bytesInHand = 0;
   let isDraining = false;
 
   function start(task: ClaimedTask, state: QueueState, claim: Claim): void {
-    inHand.set(task.leaseId, { task, state });
+    const call = prepareCall(options, task, state.record);
+    const one = { task, state, claim, call, isWaiting: true };
+    inHand.set(task.leaseId, one);
+    bytesInHand += task.body.length;
     begun += 1;
+    ahead.noteClaim(monotonic() - claim.sentMs);
     // A forced one took no place when it was claimed, but it has one now.
     if (claim.isForced) state.inFlight += 1;
-    void calls(() => attempt(task, state, claim)).finally(options.onFree);
+    void slotsOf(state)(() => calls(() => attempt(one))).finally(options.onFree);
+  }
+
+  /** The slots that a queue may take. */
+  function slotsOf(state: QueueState): LimitFunction {
+    const known = ofQueue.get(state) ?? pLimit(most);
+    ofQueue.set(state, known);
+    return known;
   }
 
   /** What was decided is written while the slot is free again already. */
-  async function attempt(task: ClaimedTask, state: QueueState, claim: Claim): Promise<void> {
-    if (!claim.isForced) await waitAtGate(state);
-    const isFresh = monotonic() - claim.sentMs < options.freshMs && options.isCertain();
-    if (isDraining || !isFresh) await giveBack(task, state);
-    else await dispatch(task, state, claim);
+  async function attempt(one: InHand): Promise<void> {
+    const { task, state, claim } = one;
+    if (!claim.isForced) await waitAtGate(task, state);
+    // A drain has given it back.
+    if (!one.isWaiting) return;
+    one.isWaiting = false;
+    if (mayBegin(claim)) await dispatch(one);
+    else await giveBack(task, state);
     state.inFlight -= 1;
   }
 
-  async function dispatch(task: ClaimedTask, state: QueueState, claim: Claim): Promise<void> {
+  /** Asked once more when the connection is there: the process may have been frozen meanwhile. */
+  function mayBegin(claim: Claim): boolean {
+    return !isDraining && monotonic() - claim.sentMs < options.freshMs && options.isCertain();
+  }
+
+  async function dispatch(one: InHand): Promise<void> {
+    const { task, state, claim } = one;
     const admission = options.health.admit(state, task.url, claim.isForced);
     if (admission.kind === 'postpone') {
       returnTurn(state, monotonic());
+      // First in its key's line it holds its key there too, whatever becomes of this process.
+      if (state.flow?.isHolder(task)) return giveBack(task, state, admission.delaySeconds);
       state.flow?.undo(task, monotonic());
       return postpone(task, admission.delaySeconds);
     }
-    const settlement = await call(task, state);
+    const settlement = await call(one);
     options.health.note(state, admission, settlement);
-    if (settlement === null) await giveBack(task, state);
-    else void settle(task, state, settlement);
+    if (settlement === null) return giveBack(task, state);
+    // What fails is not claimed ahead: when a breaker opens, only as many as there are slots go back.
+    if (judgeCall(settlement.outcome, settlement.status) === 'good') ahead.note();
+    void settle(task, state, settlement);
   }
 
   /** Claims can come in bunches; calls begin no faster than the rate allows. */
-  async function waitAtGate(state: QueueState): Promise<void> {
+  async function waitAtGate(task: ClaimedTask, state: QueueState): Promise<void> {
     for (;;) {
-      const seconds = isDraining ? 0 : passGate(state, monotonic());
+      const seconds = isDraining ? 0 : passGates(state, task, monotonic());
       if (seconds <= 0) return;
-      await delay(Math.min(seconds * 1000, options.freshMs));
+      await delay(Math.min(seconds * 1000, options.freshMs), undefined, { ref: false });
     }
   }
 
-  /** Null when it could not even begin, for the database that keeps the signing key is away. */
-  async function call(task: ClaimedTask, { record }: QueueState): Promise<Settlement | null> {
+  /** Null when it did not begin: the claim is old by now, or the key to sign it with was not to be had. */
+  async function call({ task, state, claim, call }: InHand): Promise<Settlement | null> {
     try {
-      return await deliver(options, task, record);
+      return await deliver(options, task, state.record, call, () => mayBegin(claim));
     } catch (error) {
       if (isDatabaseAway(error)) return null;
       log.error({ task: task.taskId, error: String(error) }, 'an attempt failed before its call');
-      return lostAttempt(task, record, options.clock.now());
+      return lostAttempt(task, state.record, options.clock.now());
     }
   }
 
@@ -113,7 +181,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     settlement: Settlement,
   ): Promise<void> {
     const isValid = await options.settler.settle(settlement);
-    inHand.delete(task.leaseId);
+    leaveHand(task.leaseId);
     if (state.flow !== null && task.flowKey !== null) {
       // Whoever settled it instead of us took it for lost, and has it tried again.
       state.flow.finish(task, isValid ? settlement.decision.kind : 'retry', monotonic());
@@ -122,62 +190,69 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     if (!isValid) log.warn({ task: task.taskId }, 'the lease was lost before its settlement');
   }
 
-  function giveBack(task: ClaimedTask, state: QueueState): Promise<void> {
-    return putBack(task, () => undo(task.shard, [{ task, state }]));
+  /** False when it was not in hand any more. */
+  function leaveHand(leaseId: string): boolean {
+    bytesInHand -= inHand.get(leaseId)?.task.body.length ?? 0;
+    return inHand.delete(leaseId);
   }
 
-  /** A task with a flow key is parked: in `ready` it would come after those of its key that are parked. */
-  async function undo(shard: number, left: readonly InHand[]): Promise<WakeUp[]> {
-    const isFlowed = ({ task, state }: InHand) => state.flow !== null && task.flowKey !== null;
-    const flowed = left.filter(isFlowed);
-    const plain = left.filter((one) => !isFlowed(one)).map(({ task }) => task);
-    for (const { task, state } of flowed) state.flow?.undo(task, monotonic());
-    if (flowed.length > 0) await database.run((sql) => parkTasks(sql, shard, flowed.map(parking)));
-    for (const { task, state } of flowed) {
-      state.flow?.noteParked(task, monotonic());
-      options.onParked(state);
-    }
-    if (plain.length === 0) return [];
-    return database.run((sql) => releaseTasks(sql, shard, plain));
+  function giveBack(task: ClaimedTask, state: QueueState, delaySeconds = 0): Promise<void> {
+    return putBack(task, () => release(task, state, delaySeconds));
   }
 
   /** Its origin is held: it waits where it costs nothing, and this was no attempt. */
-  function postpone({ shard, ...task }: ClaimedTask, delaySeconds: number): Promise<void> {
-    const lease = { ...task, delaySeconds };
-    return putBack(task, () => database.run((sql) => postponeTasks(sql, shard, [lease])));
+  function postpone(task: ClaimedTask, delaySeconds: number): Promise<void> {
+    return putBack(task, () => postponeLease({ ...task, delaySeconds }));
   }
 
-  async function putBack(task: { leaseId: string }, work: () => Promise<WakeUp[]>): Promise<void> {
+  async function putBack({ taskId, leaseId }: ClaimedTask, work: () => Promise<WakeUp[]>) {
     try {
       const wakeUps = await work();
       if (!isDraining) options.onWakeUps(wakeUps);
     } catch (error) {
       // It will be found as lost when its lease ends or this dispatcher is gone.
-      if (!isDatabaseAway(error)) throw error;
+      if (!isDatabaseAway(error))
+        log.warn({ task: taskId, error: String(error) }, 'not given back');
     } finally {
-      inHand.delete(task.leaseId);
-      begun -= 1;
+      if (leaveHand(leaseId)) begun -= 1;
+    }
+  }
+
+  /** All that waits, at once: one by one, as slots free up, each would be a statement. */
+  function giveBackWaiting(): void {
+    calls.clearQueue();
+    for (const one of inHand.values()) {
+      if (!one.isWaiting) continue;
+      one.isWaiting = false;
+      one.state.inFlight -= 1;
+      void giveBack(one.task, one.state);
     }
   }
 
   return {
     start,
-    freeSlots: () => options.concurrency - calls.activeCount - calls.pendingCount,
+    room(promised, isUneven = false) {
+      if (bytesInHand > MAX_BYTES_IN_HAND) return 0;
+      const idle = options.concurrency - calls.activeCount;
+      const coming = calls.pendingCount + promised;
+      const soon = isUneven ? 0 : ahead.most();
+      // A claim that brings a hundred costs little more than one that brings one.
+      return coming > idle + soon / 2 ? 0 : idle + soon - coming;
+    },
+    roomOf(inFlight) {
+      const soon = ahead.most();
+      const left = most + soon - inFlight;
+      return inFlight > most && left < soon / 2 ? 0 : left;
+    },
     begun: () => begun,
     isInHand: (leaseId) => inHand.has(leaseId),
     async drain(graceMs) {
       isDraining = true;
+      giveBackWaiting();
       const endMs = monotonic() + graceMs;
       while (inHand.size > 0 && monotonic() < endMs) await delay(10);
       options.settler.stopRetrying();
-      const left = Map.groupBy(inHand.values(), ({ task }) => task.shard);
-      for (const [shard, tasks] of left) {
-        await undo(shard, tasks).catch(() => undefined);
-      }
+      await Promise.all([...inHand.values()].map(({ task, state }) => giveBack(task, state)));
     },
   };
-}
-
-function parking({ task, state }: InHand) {
-  return { ...task, isHolder: state.flow?.isHolder(task) ?? false };
 }

@@ -5,6 +5,7 @@ import { claimTasks } from '../store/claim.ts';
 import type { Claimant } from '../store/claimed-rows.ts';
 import type { Database } from '../store/database.ts';
 import { releaseTasks } from '../store/release.ts';
+import type { Slots } from './attempts.ts';
 import { createClaimRecovery, FAILURE_DELAY_MS } from './claim-recovery.ts';
 import { createFlowClaims, type CallPlan as Plan } from './flow-claims.ts';
 import type { Ownership } from './ownership.ts';
@@ -30,6 +31,8 @@ export interface Claimer {
   retire(shard: number): Promise<void>;
   /** Claims what limits and free slots allow. Call it whenever one of them may have changed. */
   pump(): void;
+  /** Slots that are promised to claims under way. */
+  promised(): number;
   /** While paused there are no new claims. */
   setPaused(value: boolean): void;
   /** No new claims; resolves when those under way are answered. */
@@ -46,8 +49,7 @@ export interface ClaimerOptions {
   /** The database's time, in milliseconds: what windows are reckoned by. */
   databaseNow: () => number;
   log: Log;
-  /** Slots in which another call could start, promised ones not counted. */
-  freeSlots: () => number;
+  slots: Slots;
   /** Takes over what was claimed. */
   onClaimed: (task: ClaimedTask, state: QueueState, claim: Claim) => void;
   /** Queues that yielded nothing though they should have: their settings may have changed. */
@@ -124,6 +126,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
   }
 
   function planForced(): Map<number, Plan[]> {
+    for (const state of forced) if (state.isDropped) forced.delete(state);
     const states = [...forced].filter(({ record }) => canClaim(record.shard));
     for (const state of states) forced.delete(state);
     const plans = states.map((state) => ({ state, claim: forcedClaim(state), calls: [] }));
@@ -133,18 +136,17 @@ export function createClaimer(options: ClaimerOptions): Claimer {
   function planClaims(flowSeconds: number): Map<number, Plan[]> {
     const plans = new Map<number, Plan[]>();
     const nowMs = monotonic();
-    const free = options.freeSlots() - reserved;
+    const free = options.slots.room(reserved, turns.isUneven());
     // Whatever ends next, a call or a claim, pumps again.
     if (free <= 0 || claiming.size >= MAX_CLAIMS) return plans;
     const { turn, shares } = turns.take(free, MAX_CLAIMS - claiming.size, nowMs);
     let nextTokenSeconds = flowSeconds;
     for (const { state, slots } of shares) {
       const ofShard = plans.get(state.record.shard) ?? [];
-      const isNew = ofShard.length === 0;
       if (
         !canClaim(state.record.shard) ||
         ofShard.length >= MAX_QUEUES_PER_CLAIM ||
-        (isNew && claiming.size + plans.size >= MAX_CLAIMS)
+        (ofShard.length === 0 && claiming.size + plans.size >= MAX_CLAIMS)
       ) {
         // Its slots stay free until the claim under way is answered, or its part would go to others.
         turns.excuse(state);
@@ -238,7 +240,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
         if (taken.length === 0 && wasAsked && !wasFilled) stale.push(state);
       }
       for (const task of taken) {
-        if (isForced) state.flow?.force(task);
+        if (isForced) state.flow?.force(task, monotonic());
         else if (state.flow?.admit(task, monotonic()) === false) {
           refused.set(task, state);
           giveBack(state, 1, monotonic());
@@ -282,6 +284,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
       retired.delete(shard);
     },
     pump,
+    promised: () => reserved,
     setPaused(value) {
       isPaused = value;
       pump();

@@ -6,11 +6,12 @@ import {
   resolveRetry,
   type SettlementContext,
 } from '../policy/settlement.ts';
-import { projectIssuer, tokenUrl } from '../protocol/token.ts';
+import { projectIssuer } from '../protocol/token.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Poster } from './post.ts';
 import { requestHeaders } from './request.ts';
 import type { Signer } from './sign.ts';
+import { webhookId } from './webhook.ts';
 
 export interface DeliverParts {
   poster: Poster;
@@ -20,15 +21,83 @@ export interface DeliverParts {
   publicUrl: string;
 }
 
-/** One attempt: sign → POST → decide. Returns what is to be settled. */
+/** A call whose token is made, or being made, before there is a slot for it. */
+export interface PreparedCall {
+  /** The target, without fragment. */
+  url: URL;
+  token: Promise<string>;
+  /** Headers of its Standard Webhooks signatures; null where the queue has no secrets. */
+  webhook: Promise<Record<string, string>> | null;
+}
+
+/**
+ * Begins to sign, for a claim brings many that can be signed together. Null when there is nothing to
+ * call: it is too late, or its URL is none by now.
+ */
+export function prepareCall(
+  { signerOf, clock, publicUrl }: DeliverParts,
+  task: ClaimedTask,
+  queue: QueueRecord,
+): PreparedCall | null {
+  const url = URL.parse(task.url);
+  if (task.isExpired || url === null) return null;
+  url.hash = '';
+  const claims = {
+    issuer: projectIssuer(publicUrl, queue.project),
+    audience: queue.settings.audience ?? url.origin,
+    queue: queue.name,
+    taskId: task.taskId,
+    leaseId: task.leaseId,
+    method: task.method,
+    url: url.href,
+    body: task.body,
+    issuedAt: Math.floor(clock.now() / 1000),
+  };
+  const signer = signerOf(queue.project);
+  const token = signer.then((each) => each.sign(claims));
+  // Whoever calls waits for it and sees it fail; one that is given back is not called.
+  token.catch(() => undefined);
+  return { url, token, webhook: signWebhook(signer, task, queue, claims.issuedAt) };
+}
+
+function signWebhook(
+  signer: Promise<Signer>,
+  { taskId, step, body }: ClaimedTask,
+  { webhookSecrets }: QueueRecord,
+  timestamp: number,
+): Promise<Record<string, string>> | null {
+  if (webhookSecrets.length === 0) return null;
+  const message = { id: webhookId(taskId, step), timestamp, body };
+  const headers = signer.then((each) => each.signWebhook(webhookSecrets, message));
+  headers.catch(() => undefined);
+  return headers;
+}
+
+/** One attempt: POST → decide. Returns what is to be settled; null when the call might not begin. */
 export async function deliver(
   parts: DeliverParts,
   task: ClaimedTask,
   queue: QueueRecord,
-): Promise<Settlement> {
-  if (task.isExpired) return expired(task, queue);
+  call: PreparedCall | null,
+  mayBegin: () => boolean,
+): Promise<Settlement | null> {
+  if (call === null) {
+    return task.isExpired ? expired(task, queue) : noUrl(task, queue, parts.clock.now());
+  }
+  const token = await call.token;
+  const webhook = call.webhook === null ? {} : await call.webhook;
   const startedMs = parts.monotonic();
-  const answer = await callTarget(parts, task, queue);
+  const retry = resolveRetry(queue.settings.retry, task.retry);
+  const answer = await parts.poster.post({
+    project: queue.project,
+    url: call.url,
+    method: task.method,
+    headers: requestHeaders(task, queue, retry, token, webhook),
+    body: task.body,
+    deadlineMs: deadlineSeconds(task, queue) * 1000,
+    mayBegin,
+  });
+  if (answer === null) return null;
   return settlementOf(task, queue, answer, parts.monotonic() - startedMs, parts.clock.now());
 }
 
@@ -36,35 +105,6 @@ export async function deliver(
 export function lostAttempt(task: ClaimedTask, queue: QueueRecord, nowMs: number): Settlement {
   const error = 'the dispatcher went away, or its answer was not settled before the lease ended';
   return settlementOf(task, queue, { outcome: 'lost', error }, 0, nowMs);
-}
-
-async function callTarget(
-  { poster, signerOf, clock, publicUrl }: DeliverParts,
-  task: ClaimedTask,
-  queue: QueueRecord,
-): Promise<Answer> {
-  const url = tokenUrl(task.url);
-  const signer = await signerOf(queue.project);
-  const token = await signer.sign({
-    issuer: projectIssuer(publicUrl, queue.project),
-    audience: queue.settings.audience ?? new URL(url).origin,
-    queue: queue.name,
-    taskId: task.taskId,
-    leaseId: task.leaseId,
-    method: task.method,
-    url,
-    body: task.body,
-    issuedAt: Math.floor(clock.now() / 1000),
-  });
-  const retry = resolveRetry(queue.settings.retry, task.retry);
-  return poster.post({
-    project: queue.project,
-    url,
-    method: task.method,
-    headers: requestHeaders(task, queue, retry, token),
-    body: task.body,
-    deadlineMs: deadlineSeconds(task, queue) * 1000,
-  });
 }
 
 function settlementOf(
@@ -89,6 +129,12 @@ function settlementOf(
     durationMs,
     decision: decideSettlement(answer, context),
   };
+}
+
+/** The API refuses such a URL, but it may have been stored by another version of what parses URLs. */
+function noUrl(task: ClaimedTask, queue: QueueRecord, nowMs: number): Settlement {
+  const error = 'its URL can not be parsed';
+  return settlementOf(task, queue, { outcome: 'unreachable', error }, 0, nowMs);
 }
 
 /** Past its expire time nothing is dispatched, so there is no attempt to log. */

@@ -3,38 +3,38 @@
  * as much as limits and free slots allow from ready to leased (`claimer`), calls the target (`deliver`:
  * sign, post, decide) and writes what came of it (`settler`). Only Postgres lies between it and the API.
  */
-import type { Log } from '../log.ts';
-import type { WakeUp } from '../model.ts';
-import { availableTokens } from '../policy/rate.ts';
-import { findLeases } from '../store/claim.ts';
-import type { Database } from '../store/database.ts';
+import type { Reserve, WakeUp } from '../model.ts';
 import type { ReadyHead } from '../store/promote.ts';
 import { loadQueuesByIds } from '../store/queue.ts';
-import { writeQueueStatus } from '../store/queue-status.ts';
 import { RUN_NOW_RANK } from '../store/task-run.ts';
 import { createAttempts } from './attempts.ts';
+import { createClaimRecovery } from './claim-recovery.ts';
 import { createClaimer } from './claimer.ts';
 import { createDatabaseClock } from './database-clock.ts';
-import { lostAttempt } from './deliver.ts';
+import type { DispatcherOptions } from './dispatcher-options.ts';
 import { createFlowRecovery } from './flow-recovery.ts';
-import { createTargetGuard, type TargetRules } from './guard.ts';
+import { createTargetGuard } from './guard.ts';
+import { levelsLeft } from './handover.ts';
 import { createHealth } from './health.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { createInheritances } from './inheritance.ts';
+import { createLostAttempts } from './lost-attempts.ts';
 import { createOwnership } from './ownership.ts';
 import { createPoller } from './poller.ts';
 import { createPoster } from './post.ts';
 import { createQueueDirectory } from './queue-directory.ts';
 import type { QueueState } from './queue-state.ts';
+import { createQueueStatusWriter } from './queue-status-writer.ts';
+import { createReservations } from './reservations.ts';
 import { createSettler } from './settler.ts';
-import type { Signer } from './sign.ts';
-import type { SharingStrategy } from './slot-sharing.ts';
 
 export interface Dispatcher {
   /** Registers, takes shards and begins. Waits for the database. */
   start(): Promise<void>;
   /** Something was enqueued. Returns what is not ours: other dispatchers must be told of it. */
   wake: (wakeUps: readonly WakeUp[]) => WakeUp[];
+  /** Keeps a slot for a task that is to be enqueued; see Reservation. */
+  reserve: Reserve;
   /** Look at every queue at once. */
   lookNow(): void;
   /** No new claims until `resume`; calls in flight go on. */
@@ -47,30 +47,6 @@ export interface Dispatcher {
   drain(graceMs: number): Promise<void>;
 }
 
-export interface DispatcherOptions {
-  database: Database;
-  pool: string;
-  host: string;
-  pid: number;
-  publicUrl: string;
-  concurrency: number;
-  takeoverMs: number;
-  /** See OwnershipOptions. */
-  isSole: boolean;
-  /** How slots are shared between queues. Default `weighted`. */
-  strategy?: SharingStrategy;
-  /** Leaves every other queue alone, for a drain. Default: none is. */
-  onlyQueue?: number;
-  /** Dispatches no more than this in all; what was told to run now comes on top. Default: no limit. */
-  maxDispatches?: number;
-  targetRules: TargetRules;
-  proxy: string | null;
-  ca: string | null;
-  signerOf: (project: string) => Promise<Signer>;
-  log: Log;
-  monotonic?: () => number;
-}
-
 /** A lease outlives its attempt's deadline by this, so that its settlement comes in time. */
 const LEASE_MARGIN_SECONDS = 15;
 /** A claim whose answer took longer is given back: its leases have aged unseen. */
@@ -80,7 +56,6 @@ const FRESH_CLAIM_MS = 5_000;
  * and whoever was struck since is certain again under another number.
  */
 const FRESH_CLAIM_SHARE = 0.3;
-const LOST_BATCH = 500;
 /** A database that is away must not keep a drain from its calls in flight. */
 const HAND_OVER_BOUND_MS = 2_000;
 
@@ -99,15 +74,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     monotonic,
     databaseNow: clock.now,
     onChanged: () => claimer.pump(),
-    onStatus(state, status) {
-      const { id: queue, shard } = state.record;
-      // What another owns by now is the other's to tell of.
-      if (!directory.onShards([shard]).includes(state)) return;
-      const dispatcher = ownership.dispatcher();
-      database
-        .run((sql) => writeQueueStatus(sql, dispatcher, [{ queue, status }]))
-        .catch((error) => log.warn({ queue, code: error.code }, 'queue status not written'));
-    },
+    onStatus: createQueueStatusWriter({
+      database,
+      dispatcher: () => ownership.dispatcher(),
+      log,
+    }),
   });
   const attempts = createAttempts({
     database,
@@ -120,6 +91,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     monotonic,
     publicUrl: options.publicUrl,
     concurrency: options.concurrency,
+    isStrict: options.strategy === 'strict-priority',
     freshMs: Math.min(FRESH_CLAIM_MS, options.takeoverMs * FRESH_CLAIM_SHARE),
     isCertain: () => ownership.isCertain(),
     onFree: () => claimer.pump(),
@@ -137,6 +109,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       flowRecovery.meet(state);
       feed(state);
     },
+    onDropped: (states) => claimer.forget(states),
   });
   const ownership = createOwnership({
     ...options,
@@ -151,7 +124,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       );
     },
     onHandOver: collectLevels,
-    onLost: (shards) => claimer.forget(directory.drop(shards)),
+    onLost: (shards) => directory.drop(shards),
   });
   const claimer = createClaimer({
     database,
@@ -162,9 +135,21 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     monotonic,
     databaseNow: clock.now,
     log,
-    freeSlots: () => Math.min(attempts.freeSlots(), maxDispatches - attempts.begun()),
+    slots: { room, roomOf: attempts.roomOf },
     onClaimed: attempts.start,
     onStale: (states) => void directory.reload(states.map(({ record }) => record.id)),
+  });
+  const reservations = createReservations({
+    database,
+    ownership,
+    recovery: createClaimRecovery({ database, ownership, log }),
+    pool,
+    leaseMarginSeconds: LEASE_MARGIN_SECONDS,
+    monotonic,
+    databaseNow: clock.now,
+    stateOf: directory.known,
+    hasRoom: ({ inFlight }) => attempts.roomOf(inFlight) > 0 && room(claimer.promised()) > 0,
+    onClaimed: attempts.start,
   });
   const ownedShards = () => [...ownership.shards().keys()];
   const poller = createPoller({
@@ -187,6 +172,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     monotonic,
     log,
   });
+  const settleLost = createLostAttempts({
+    database,
+    shards: ownedShards,
+    queues: directory.records,
+    isInHand: attempts.isInHand,
+    settle: settler.settle,
+    databaseNow: clock.now,
+    log,
+  });
   const housekeeping = createHousekeeping({ database, shards: ownedShards, log, settleLost });
 
   function wake(wakeUps: readonly WakeUp[]): WakeUp[] {
@@ -194,11 +188,17 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const heads: ReadyHead[] = [];
     for (const wakeUp of wakeUps) {
       if (!ownership.shards().has(wakeUp.shard)) foreign.push(wakeUp);
+      else if (wakeUp.ended !== undefined) void flowRecovery.noteEnded(wakeUp.queue, wakeUp.ended);
       else if (wakeUp.seq === null) poller.noteDue(wakeUp.dueInSeconds);
       else heads.push({ ...wakeUp, seq: wakeUp.seq });
     }
     if (heads.length > 0) noteHeads(heads);
     return foreign;
+  }
+
+  function room(promised: number, isUneven?: boolean): number {
+    const coming = promised + reservations.open();
+    return Math.min(attempts.room(coming, isUneven), maxDispatches - attempts.begun() - coming);
   }
 
   function feed(state: QueueState): void {
@@ -208,7 +208,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   function noteHeads(heads: readonly ReadyHead[]): void {
     for (const head of heads) {
-      if (options.onlyQueue !== undefined && head.queue !== options.onlyQueue) continue;
+      if (options.onlyQueue !== undefined && head.queue !== options.onlyQueue.id) continue;
       if (head.rank === RUN_NOW_RANK) void runNow(head.queue);
       else directory.noteReady(head);
     }
@@ -221,46 +221,32 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (state !== null) claimer.force(state);
   }
 
+  function setPaused(value: boolean): void {
+    claimer.setPaused(value);
+    reservations.setPaused(value);
+  }
+
   /** Stops claiming from shards that go to another, and says what their buckets hold. */
   async function collectLevels(shards: number[]) {
     await Promise.all(shards.map(claimer.retire));
-    return shards.map((shard) => ({ shard, levels: levelsOf(shard) }));
-  }
-
-  function levelsOf(shard: number): Record<string, number> {
-    const levels = directory.onShards([shard]).map((state) => {
-      const level = Math.min(
-        availableTokens(state.bucket, monotonic()),
-        availableTokens(state.gate, monotonic()),
-      );
-      // Not the bucket's own burst, which is less while it is slowed down.
-      const isFull = level >= state.record.settings.rateLimits.maxBurstSize;
-      return { id: state.record.id, level, isFull };
+    const now = { nowMs: monotonic(), databaseNowMs: clock.now() };
+    return shards.flatMap((shard) => {
+      const owned = ownership.shards().get(shard);
+      if (owned === undefined) return [];
+      return [{ shard, left: levelsLeft(directory.onShards([shard]), owned, now) }];
     });
-    return Object.fromEntries(levels.flatMap((l) => (l.isFull ? [] : [[l.id, l.level]])));
-  }
-
-  async function settleLost(): Promise<void> {
-    const shards = ownedShards();
-    if (shards.length === 0) return;
-    const leases = await database.run((sql) =>
-      findLeases(sql, { shards, limit: LOST_BATCH, of: 'lost' }),
-    );
-    const queues = await directory.records(leases.map(({ queue }) => queue));
-    // Ours are still being answered or settled; those of other pools are not ours to settle.
-    const lost = leases.filter((l) => !attempts.isInHand(l.leaseId) && queues.has(l.queue));
-    if (lost.length === 0) return;
-    const settled = await Promise.all(
-      lost.map((task) => settler.settle(lostAttempt(task, queues.get(task.queue)!, clock.now()))),
-    );
-    log.warn({ tasks: settled.filter(Boolean).length }, 'lost attempts settled');
-    if (leases.length === LOST_BATCH && settled.some(Boolean)) await settleLost();
   }
 
   /** Others take the queues over while our last calls end: as foreign leases they count there. */
   async function drain(graceMs: number): Promise<void> {
     health.stop();
-    await Promise.all([claimer.stop(), poller.stop(), flowRecovery.stop(), housekeeping.stop()]);
+    await Promise.all([
+      claimer.stop(),
+      reservations.stop(),
+      poller.stop(),
+      flowRecovery.stop(),
+      housekeeping.stop(),
+    ]);
     const handedOver = ownership.handOver().catch(() => undefined);
     await Promise.race([
       handedOver,
@@ -279,11 +265,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       housekeeping.start();
     },
     wake,
-    lookNow: () => poller.lookNow(),
-    pause: () => claimer.setPaused(true),
+    reserve: reservations.reserve,
+    lookNow() {
+      poller.lookNow();
+      flowRecovery.lookNow();
+    },
+    pause: () => setPaused(true),
     async resume() {
       await ownership.check();
-      claimer.setPaused(false);
+      setPaused(false);
       poller.lookNow();
     },
     dispatched: attempts.begun,

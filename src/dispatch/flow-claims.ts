@@ -10,7 +10,7 @@ import { parkTasks } from '../store/park.ts';
 import { parkAhead } from '../store/park-ahead.ts';
 import { type ClaimRecovery, FAILURE_DELAY_MS } from './claim-recovery.ts';
 import type { ClaimerOptions } from './claimer.ts';
-import type { FlowCall } from './flow-key.ts';
+import type { FlowCall } from './flow-types.ts';
 import { giveBack, type QueueState } from './queue-state.ts';
 
 export interface FlowClaims {
@@ -58,7 +58,8 @@ export function createFlowClaims(options: {
   let isStopped = false;
 
   function note(state: QueueState): void {
-    if (state.flow !== null && state.flow.parkedKeys() > 0) queues.add(state);
+    const isParked = state.flow !== null && state.flow.parkedKeys() > 0;
+    if (isParked && !state.isDropped) queues.add(state);
     else queues.delete(state);
   }
 

@@ -10,13 +10,16 @@ import {
   findParkedQueues,
 } from '../store/flow.ts';
 import { createFlow, type Flow } from './flow.ts';
+import type { FlowTask } from './flow-types.ts';
 import type { QueueState } from './queue-state.ts';
 
 export interface FlowRecovery {
   /** Reads what the store knows of a queue's keys, if that is not known here: until then nothing is claimed. */
   meet(state: QueueState): void;
-  /** Looks at once which queues have parked tasks: shards were taken. */
+  /** Looks at once which queues have parked tasks, and which holders live: shards were taken, or news was lost. */
   lookNow(): void;
+  /** A task of this queue was cancelled or removed while it waited: it holds its key no longer. */
+  noteEnded(queue: number, task: FlowTask): Promise<void>;
   start(): void;
   stop(): Promise<void>;
 }
@@ -39,7 +42,7 @@ export interface FlowRecoveryOptions {
 
 /** A changed limit is in force within a second, also when there is nothing to claim that would tell. */
 const CHECK_INTERVAL_MS = 500;
-/** How often what was parked by others is looked for, and how long a holder stands undoubted. */
+/** How often what was parked by others is looked for. */
 const LOOK_INTERVAL_MS = 5_000;
 const KEYS_PER_PAGE = 5_000;
 /** Queues whose next page of parked keys is compared with what is known, at each look. */
@@ -124,7 +127,7 @@ export function createFlowRecovery(options: FlowRecoveryOptions): FlowRecovery {
       const state = await options.stateOf(id);
       if (state === null) continue;
       if (state.record.version !== version) changed.push(id);
-      state.flow ??= createFlow(null, monotonic());
+      state.flow ??= createFlow(null, { othersMs: monotonic() });
       void meet(state);
     }
     if (changed.length > 0) await options.reload(changed);
@@ -147,14 +150,15 @@ export function createFlowRecovery(options: FlowRecoveryOptions): FlowRecovery {
 
   async function checkQueue(state: QueueState, flow: Flow, isLook: boolean): Promise<void> {
     const nowMs = monotonic();
-    const { holders, foreign } = flow.doubtful(nowMs - LOOK_INTERVAL_MS, nowMs);
+    const { holders, foreign } = flow.doubtful(nowMs);
     if (holders.length + foreign.length > 0) {
-      const { living, leased } = await database.run((sql) =>
+      const { living, leased, parked } = await database.run((sql) =>
         findLivingTasks(sql, state.record.shard, [...holders, ...foreign]),
       );
       const gone = {
-        holders: new Set(holders.filter((taskId) => !living.has(taskId))),
-        foreign: new Set(foreign.filter((taskId) => !leased.has(taskId))),
+        holders: holders.filter((taskId) => !living.has(taskId)),
+        foreign: foreign.filter((taskId) => !leased.has(taskId)),
+        parked: [...parked],
       };
       flow.forget(gone, monotonic());
     }
@@ -184,7 +188,15 @@ export function createFlowRecovery(options: FlowRecoveryOptions): FlowRecovery {
     meet: (state) => void meet(state),
     lookNow() {
       nextLookMs = 0;
+      for (const { flow } of options.states()) flow?.doubtAll(monotonic());
       schedule(0);
+    },
+    async noteEnded(queue, task) {
+      // A queue that can't be read now has no holders here that it could be.
+      const state = await options.stateOf(queue).catch(() => null);
+      if (state?.flow == null) return;
+      state.flow.noteEnded(task, monotonic());
+      options.onChanged(state);
     },
     start() {
       isStopped = false;

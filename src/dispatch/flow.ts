@@ -1,68 +1,36 @@
-import type { Decision } from '../model.ts';
-import { changeRate, returnTokens, secondsUntilToken, takeTokens } from '../policy/rate.ts';
 import type { FlowLimits } from '../protocol/resources.ts';
+import { createFlowDoubts } from './flow-doubts.ts';
 import {
-  begin,
+  beginCall,
+  changeKey,
   createFlowKey,
-  createKeyBucket,
-  type FlowCall,
   type FlowKey,
-  type FlowTask,
-  type FoundFlow,
-  hold,
+  fillingSeconds,
+  holdKey,
   isHeld,
   isIdle,
-  openPlaces,
-  rateOf,
-  release,
+  letGo,
+  releaseKey,
   roomOf,
+  secondsUntilBegin,
+  secondsUntilRoom,
+  takeInHand,
+  takeOutside,
 } from './flow-key.ts';
-import { createTimeline } from './timeline.ts';
+import { createFlowLines } from './flow-lines.ts';
+import type { Flow, FlowCall, FlowTask } from './flow-types.ts';
 
-export interface Flow {
-  /** True once what the store knows is known here: nothing of the queue is claimed before. */
-  isLoaded: boolean;
-  /** True when a claim found the queue changed or closed: its keys wait until it is looked at again. */
-  isRefused: boolean;
-  /** True when the task may be dispatched, which then counts; false when it is to be parked. */
-  admit(task: FlowTask, nowMs: number): boolean;
-  /** A task that was told to run now: it counts, but no limit stands in its way. */
-  force(task: FlowTask): void;
-  /** True for the task that comes before all others of its key. */
-  isHolder(task: FlowTask): boolean;
-  /** A task was parked, or may have been. */
-  noteParked(task: FlowTask, nowMs: number): void;
-  /** Takes what may be claimed from parked keys now, for at most `limit` tasks. */
-  takeCallable(limit: number, nowMs: number): FlowCall[];
-  /** What the claim of those calls brought; null when that is not known, and it was undone. */
-  answer(calls: readonly FlowCall[], tasks: readonly FlowTask[] | null, nowMs: number): void;
-  /** The dispatch of an admitted task did not come about; in an ordered flow it keeps its key. */
-  undo(task: FlowTask, nowMs: number): void;
-  /** An attempt is over and settled. */
-  finish(task: FlowTask, kind: Decision['kind'], nowMs: number): void;
-  /** True when a parked key had room at the last look or change. */
-  hasCallable(): boolean;
-  /**
-   * Looks which keys have got a token. Seconds until a rate lets a parked key through: 0 when one may be
-   * called now, Infinity when none waits for a token.
-   */
-  secondsUntilCallable(nowMs: number): number;
-  /** Other limits, in force from now on; null = keys mean nothing, and all that is parked is called. */
-  change(limits: FlowLimits | null, nowMs: number): void;
-  load(found: FoundFlow, nowMs: number): void;
-  /** Holders that have waited since before `sinceMs`, and calls of other owners: do they live still? */
-  doubtful(sinceMs: number, nowMs: number): { holders: string[]; foreign: string[] };
-  /** Those of the doubtful that have ended, or whose foreign lease has. */
-  forget(gone: { holders: ReadonlySet<string>; foreign: ReadonlySet<string> }, nowMs: number): void;
-  /** Drops what need not be remembered; true when nothing is left. */
-  sweep(nowMs: number): boolean;
-  parkedKeys(): number;
-  /** Keys that tasks were last parked of: what is ready of them belongs behind those. */
-  blockedKeys(): string[];
-}
+export type { Flow } from './flow-types.ts';
 
-const DOUBTFUL_BATCH = 1_000;
 const MOST_BLOCKED = 500;
+/** More keys than this are not handed over one by one. */
+const MOST_HANDED_OVER = 10_000;
+
+/** What an owner before us left of keys: since when each was filling from empty. Unnamed ones: `othersMs`. */
+export interface EmptySince {
+  othersMs: number;
+  keysMs?: ReadonlyMap<string, number>;
+}
 
 /**
  * The limits of one queue's flow keys, in memory of the one process that owns the queue. A key at its
@@ -70,45 +38,64 @@ const MOST_BLOCKED = 500;
  * room, so a key that waits costs the others nothing. In an ordered flow a task that began holds its
  * key until it ends.
  *
- * Keys' buckets are reckoned as empty at `emptyAtMs`, for nobody knows what an owner before us spent: a
- * key that was never seen has what its rate has brought since, and so an idle key may be forgotten.
+ * A key that was never seen has what its rate has brought since `emptySince`, and so one whose bucket is
+ * full may be forgotten.
  */
-export function createFlow(first: FlowLimits | null, emptyAtMs: number): Flow {
+export function createFlow(first: FlowLimits | null, emptySince: EmptySince): Flow {
   const keys = new Map<string, FlowKey>();
-  // Parked keys that have room, in the order of their turns.
-  const callable = new Set<string>();
-  /** When parked keys that lack a token will have one. */
-  const waiting = createTimeline<string>();
-  const foreign = new Map<string, string>();
+  const lines = createFlowLines();
+  const doubts = createFlowDoubts();
   const blocked = new Set<string>();
   let limits = first;
   let parked = 0;
 
+  for (const [name, emptyAtMs] of emptySince.keysMs ?? []) {
+    keys.set(name, createFlowKey(name, limits, emptyAtMs));
+  }
+
   function keyOf(name: string): FlowKey {
     let key = keys.get(name);
     if (key === undefined) {
-      key = createFlowKey(createKeyBucket(limits, emptyAtMs));
+      key = createFlowKey(name, limits, emptySince.othersMs);
       keys.set(name, key);
     }
     return key;
   }
 
+  /** What is not a key's business, or not known any more, changes nothing. */
+  function withKey({ flowKey }: FlowTask, nowMs: number, change: (key: FlowKey) => void): void {
+    const key = flowKey === null ? undefined : keys.get(flowKey);
+    if (key === undefined) return;
+    change(key);
+    refresh(key, nowMs);
+  }
+
+  /** After every change of a key: when may it be called, and is it to be forgotten? */
+  function refresh(key: FlowKey, nowMs: number): void {
+    lines.place(key, secondsUntilRoom(key, limits, nowMs), nowMs);
+    if (isIdle(key, nowMs)) keys.delete(key.name);
+  }
+
   function setParked(key: FlowKey, isParked: boolean): void {
     if (key.isParked !== isParked) parked += isParked ? 1 : -1;
     key.isParked = isParked;
+    if (isParked) key.hasNews = true;
   }
 
-  /** After every change of a key: is it callable, does it wait for a token, is it to be forgotten? */
-  function refresh(name: string, key: FlowKey, nowMs: number): void {
-    if (!key.isParked || key.isCalling || isHeld(key, limits) || openPlaces(key, limits) < 1) {
-      callable.delete(name);
-    } else if (roomOf(key, limits, nowMs) >= 1) {
-      callable.add(name);
-    } else {
-      callable.delete(name);
-      waiting.add(name, nowMs + Math.ceil(secondsUntilToken(key.bucket!, nowMs) * 1000));
-    }
-    if (isIdle(key, nowMs)) keys.delete(name);
+  function take(key: FlowKey, taskId: string): void {
+    takeInHand(key, limits, taskId);
+    doubts.dropHolder(taskId);
+    doubts.dropForeign(taskId);
+  }
+
+  function release(key: FlowKey): void {
+    if (key.holder !== null) doubts.dropHolder(key.holder);
+    releaseKey(key);
+  }
+
+  /** It waits for its retry, its next step or its turn, unless it was cancelled. */
+  function doubt(key: FlowKey, taskId: string, when: { isFresh: boolean; nowMs: number }): void {
+    if (key.holder === taskId) doubts.addHolder(taskId, key.name, when);
   }
 
   function noteBlocked(name: string): void {
@@ -118,85 +105,76 @@ export function createFlow(first: FlowLimits | null, emptyAtMs: number): Flow {
     if (blocked.size > MOST_BLOCKED) blocked.delete(oldest!);
   }
 
-  function wakeWaiting(nowMs: number): void {
-    for (const name of waiting.takeDue(nowMs)) {
-      const key = keys.get(name);
-      if (key !== undefined) refresh(name, key, nowMs);
-    }
+  function placeDue(nowMs: number): void {
+    for (const name of lines.takeDue(nowMs))
+      withKey({ taskId: '', flowKey: name }, nowMs, () => {});
   }
 
   function answerCall(call: FlowCall, brought: readonly FlowTask[] | null, nowMs: number): void {
     const key = keyOf(call.flowKey);
-    key.isCalling = false;
-    key.reserved -= call.limit;
-    const unused = call.limit - (brought?.length ?? 0);
-    if (key.bucket !== null) returnTokens(key.bucket, unused, nowMs);
-    if (brought !== null && unused > 0) {
+    key.asked = 0;
+    if (brought !== null && brought.length < call.limit) {
       if (key.isHolderParked && brought.length === 0) release(key);
       if (!key.hasNews) setParked(key, false);
     }
-    for (const { taskId } of brought ?? []) begin(key, limits, taskId);
-    refresh(call.flowKey, key, nowMs);
+    for (const { taskId } of brought ?? []) take(key, taskId);
+    refresh(key, nowMs);
   }
 
-  /** What is not a key's business, or not known any more, changes nothing. */
-  function withKey({ flowKey }: FlowTask, nowMs: number, change: (key: FlowKey) => void): void {
-    const key = flowKey === null ? undefined : keys.get(flowKey);
-    if (flowKey === null || key === undefined) return;
-    change(key);
-    refresh(flowKey, key, nowMs);
+  /** An owner before us has put it there after we read what there was. */
+  function noteFound(taskId: string, nowMs: number): void {
+    const flowKey = doubts.keyOf(taskId);
+    if (flowKey === undefined) return;
+    const { holder, isHolderParked } = keyOf(flowKey);
+    if (holder !== taskId || !isHolderParked) flow.noteParked({ taskId, flowKey }, nowMs);
   }
 
   const flow: Flow = {
     isLoaded: false,
     isRefused: false,
+
     admit({ taskId, flowKey }, nowMs) {
       if (flowKey === null || limits === null) return true;
       const key = keyOf(flowKey);
       const isNext = limits.ordered && key.holder === taskId;
       const mayGo = isNext || (!key.isParked && !isHeld(key, limits));
       if (mayGo && roomOf(key, limits, nowMs) >= 1) {
-        if (key.bucket !== null) takeTokens(key.bucket, 1, nowMs);
-        begin(key, limits, taskId);
+        take(key, taskId);
         return true;
       }
       setParked(key, true);
-      key.hasNews = true;
       noteBlocked(flowKey);
       return false;
     },
-    force({ taskId, flowKey }) {
+    force({ taskId, flowKey }, nowMs) {
       if (flowKey === null || limits === null) return;
       const key = keyOf(flowKey);
-      key.calls.add(taskId);
-      if (key.holder === null || key.holder === taskId) hold(key, limits, taskId);
-      callable.delete(flowKey);
+      takeOutside(key, limits, taskId);
+      refresh(key, nowMs);
     },
-    isHolder: ({ taskId, flowKey }) => keys.get(flowKey ?? '')?.holder === taskId,
-    noteParked(task, nowMs) {
-      if (task.flowKey === null) return;
-      const key = keyOf(task.flowKey);
+    noteParked({ taskId, flowKey }, nowMs, delaySeconds = 0) {
+      if (flowKey === null) return;
+      const key = keyOf(flowKey);
       setParked(key, true);
-      key.hasNews = true;
-      if (key.holder === task.taskId) key.isHolderParked = true;
-      refresh(task.flowKey, key, nowMs);
+      if (key.holder === taskId) {
+        key.isHolderParked = true;
+        key.heldUntilMs = nowMs + delaySeconds * 1000;
+      }
+      refresh(key, nowMs);
     },
     takeCallable(limit, nowMs) {
-      wakeWaiting(nowMs);
+      placeDue(nowMs);
       const calls: FlowCall[] = [];
-      let left = limit;
-      for (const name of callable) {
-        if (left < 1) break;
+      // Nobody knows how many tasks are parked of a key: what it does not use, others could have.
+      const share = Math.max(1, Math.floor(limit / lines.callable()));
+      for (let left = limit; left >= 1; ) {
+        const name = lines.takeFirst();
+        if (name === undefined) break;
         const key = keys.get(name)!;
-        const count = Math.min(roomOf(key, limits, nowMs), left);
-        callable.delete(name);
-        if (count < 1) continue;
-        if (key.bucket !== null) takeTokens(key.bucket, count, nowMs);
-        key.reserved += count;
-        key.isCalling = true;
+        key.asked = Math.min(roomOf(key, limits, nowMs), share, left);
         key.hasNews = false;
-        left -= count;
-        calls.push({ flowKey: name, limit: count });
+        left -= key.asked;
+        if (key.asked > 0) calls.push({ flowKey: name, limit: key.asked });
       }
       return calls;
     },
@@ -206,93 +184,100 @@ export function createFlow(first: FlowLimits | null, emptyAtMs: number): Flow {
         answerCall(call, brought && (brought.get(call.flowKey) ?? []), nowMs);
       }
     },
+    hasCallable: () => lines.callable() > 0 && !flow.isRefused,
+    secondsUntilCallable(nowMs) {
+      placeDue(nowMs);
+      if (flow.isRefused) return Number.POSITIVE_INFINITY;
+      return lines.callable() > 0 ? 0 : lines.secondsUntilDue(nowMs);
+    },
+    parkedKeys: () => parked,
+    blockedKeys: () => [...blocked].filter((name) => keys.get(name)?.isParked),
+
+    secondsUntilBegin({ taskId, flowKey }, nowMs) {
+      const key = keys.get(flowKey ?? '');
+      return key === undefined ? 0 : secondsUntilBegin(key, taskId, nowMs);
+    },
+    begin(task, nowMs) {
+      withKey(task, nowMs, (key) => beginCall(key, task.taskId, nowMs));
+    },
+    isHolder: ({ taskId, flowKey }) => keys.get(flowKey ?? '')?.holder === taskId,
     undo(task, nowMs) {
       withKey(task, nowMs, (key) => {
-        if (!key.calls.delete(task.taskId)) return;
-        if (key.bucket !== null) returnTokens(key.bucket, 1, nowMs);
-        key.heldSinceMs = nowMs;
+        letGo(key, task.taskId, { wasCalled: false, nowMs });
+        doubt(key, task.taskId, { isFresh: false, nowMs });
       });
     },
     finish(task, kind, nowMs) {
       withKey(task, nowMs, (key) => {
-        key.calls.delete(task.taskId);
-        foreign.delete(task.taskId);
+        letGo(key, task.taskId, { wasCalled: true, nowMs });
         if (key.holder !== task.taskId) return;
-        key.heldSinceMs = nowMs;
         if (kind === 'succeed' || kind === 'fail') release(key);
+        else doubt(key, task.taskId, { isFresh: true, nowMs });
       });
     },
-    hasCallable: () => callable.size > 0 && !flow.isRefused,
-    secondsUntilCallable(nowMs) {
-      wakeWaiting(nowMs);
-      if (flow.isRefused) return Number.POSITIVE_INFINITY;
-      return callable.size > 0 ? 0 : Math.max(0, (waiting.nextMs() - nowMs) / 1000);
-    },
+
     change(changed, nowMs) {
       const isOrderedNow = changed?.ordered === true && limits?.ordered !== true;
       limits = changed;
       if (isOrderedNow) flow.isLoaded = false;
-      const rate = rateOf(limits);
-      for (const [name, key] of keys) {
-        if (rate === null) key.bucket = null;
-        else if (key.bucket === null) key.bucket = createKeyBucket(limits, emptyAtMs);
-        else changeRate(key.bucket, rate, nowMs);
-        if (limits?.ordered !== true) release(key);
-        else if (key.holder === null) for (const taskId of key.calls) hold(key, limits, taskId);
-        refresh(name, key, nowMs);
+      for (const key of keys.values()) {
+        changeKey(key, limits, { emptyAtMs: emptySince.othersMs, nowMs });
+        refresh(key, nowMs);
       }
     },
     load({ parkedKeys, held, leases }, nowMs) {
       for (const { flowKey, taskId } of leases) {
-        foreign.set(taskId, flowKey);
-        begin(keyOf(flowKey), limits, taskId);
+        doubts.addForeign(taskId, flowKey);
+        takeOutside(keyOf(flowKey), limits, taskId);
       }
       for (const { flowKey, taskId, isParked } of limits?.ordered ? held : []) {
         const key = keyOf(flowKey);
         if (key.holder !== null) continue;
-        hold(key, limits, taskId);
+        holdKey(key, limits, taskId);
         key.isHolderParked = isParked;
-        key.heldSinceMs = nowMs;
+        doubt(key, taskId, { isFresh: false, nowMs });
       }
       for (const name of parkedKeys) {
-        const key = keyOf(name);
-        setParked(key, true);
-        key.hasNews = true;
-        refresh(name, key, nowMs);
+        setParked(keyOf(name), true);
+        refresh(keyOf(name), nowMs);
       }
       flow.isLoaded = true;
     },
-    doubtful(sinceMs, nowMs) {
-      const holders: string[] = [];
-      for (const key of keys.values()) {
-        if (holders.length >= DOUBTFUL_BATCH) break;
-        if (key.holder === null || key.calls.has(key.holder) || key.heldSinceMs > sinceMs) continue;
-        key.heldSinceMs = nowMs;
-        holders.push(key.holder);
-      }
-      return { holders, foreign: [...foreign.keys()] };
-    },
+    doubtAll: doubts.askAll,
+    doubtful: doubts.take,
     forget(gone, nowMs) {
+      for (const taskId of gone.parked) noteFound(taskId, nowMs);
       for (const taskId of gone.foreign) {
-        const flowKey = foreign.get(taskId);
-        if (flowKey === undefined) continue;
-        foreign.delete(taskId);
-        withKey({ taskId, flowKey }, nowMs, (key) => key.calls.delete(taskId));
+        const flowKey = doubts.dropForeign(taskId) ?? null;
+        withKey({ taskId, flowKey }, nowMs, (key) => {
+          letGo(key, taskId, { wasCalled: true, nowMs });
+          doubt(key, taskId, { isFresh: true, nowMs });
+        });
       }
-      if (gone.holders.size === 0) return;
-      for (const [name, key] of keys) {
-        if (key.holder === null || key.calls.has(key.holder) || !gone.holders.has(key.holder))
-          continue;
-        release(key);
-        refresh(name, key, nowMs);
+      for (const taskId of gone.holders) {
+        flow.noteEnded({ taskId, flowKey: doubts.dropHolder(taskId) ?? null }, nowMs);
       }
+    },
+    noteEnded(task, nowMs) {
+      withKey(task, nowMs, (key) => {
+        // A call in flight that was to be cancelled ends by itself, and is doubted then.
+        if (key.holder === task.taskId && !key.calls.has(task.taskId)) release(key);
+      });
     },
     sweep(nowMs) {
       for (const [name, key] of keys) if (isIdle(key, nowMs)) keys.delete(name);
       return limits === null && keys.size === 0;
     },
-    parkedKeys: () => parked,
-    blockedKeys: () => [...blocked].filter((name) => keys.get(name)?.isParked),
+    filling(nowMs) {
+      const others = (nowMs - emptySince.othersMs) / 1000;
+      const named: [string, number][] = [];
+      for (const [name, key] of keys) {
+        const seconds = fillingSeconds(key, nowMs);
+        if (Number.isFinite(seconds)) named.push([name, seconds]);
+        if (named.length > MOST_HANDED_OVER) return { others: 0, keys: {} };
+      }
+      return { others, keys: Object.fromEntries(named) };
+    },
   };
   return flow;
 }

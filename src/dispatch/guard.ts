@@ -1,112 +1,125 @@
-import { lookup as dnsLookup } from 'node:dns';
-import { BlockList, isIP, type LookupFunction, type Socket } from 'node:net';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { ErrandError } from '../errors.ts';
+import {
+  createAddressRules,
+  type Destination,
+  normalName,
+  type TargetRules,
+} from './address-rules.ts';
+import { createNameResolver, type NameResolver } from './name-resolver.ts';
+import { createRefusedEndpoints } from './refused-endpoints.ts';
 
-/** Which targets may be called besides the public internet. */
-export interface TargetRules {
-  /** Host names, IP addresses, CIDRs, or `loopback`. */
-  allow: readonly string[];
-}
+export type { Destination, Endpoint, TargetRules } from './address-rules.ts';
 
 export interface TargetGuard {
-  /** Throws TargetBlocked when the address, a literal in any spelling, may not be called. */
-  checkAddress(address: string, host: string): void;
+  /** What speaks against a URL as far as it can be known without asking for its name; null: nothing. */
+  refusal(url: URL): string | null;
+  /** For a call whose connection another makes. Throws TargetBlocked when its host is a literal that is refused. */
+  checkLiteral(url: URL): void;
+  /** Before a connection is made: rejects with TargetBlocked when its host is a literal that is refused. */
+  admit(destination: Destination): Promise<void>;
   /** A `lookup` for net.connect that refuses a name when any of its addresses is refused. */
-  lookup: LookupFunction;
-  /** The last look, at the address that was really connected to: a name may have been rebound. */
-  checkSocket(socket: Socket, host: string): void;
+  lookupFor(destination: Destination): LookupFunction;
+  /** The last look, at the address that was really connected to. Throws TargetBlocked. */
+  checkSocket(socket: Socket, destination: Destination): void;
 }
 
+/** The address a name leads to is not in the message: the name's owner need not be who reads it. */
 export class TargetBlocked extends ErrandError {
-  constructor(host: string, address: string) {
-    super(
-      'target-blocked',
-      `${host} resolves to ${address}, which is not a public address: set ERRAND_TARGET_ALLOW to call it`,
-    );
+  constructor(host: string, reason: string) {
+    super('target-blocked', `${host}: ${reason}`);
   }
 }
 
-/** IANA special-purpose IPv4 space, with multicast, broadcast and the clouds' metadata addresses. */
-const REFUSED_IPV4 = [
-  '0.0.0.0/8',
-  '10.0.0.0/8',
-  '100.64.0.0/10',
-  '127.0.0.0/8',
-  '169.254.0.0/16',
-  '172.16.0.0/12',
-  '192.0.0.0/24',
-  '192.0.2.0/24',
-  '192.31.196.0/24',
-  '192.52.193.0/24',
-  '192.88.99.0/24',
-  '192.168.0.0/16',
-  '192.175.48.0/24',
-  '198.18.0.0/15',
-  '198.51.100.0/24',
-  '203.0.113.0/24',
-  '224.0.0.0/4',
-  '240.0.0.0/4',
-  '168.63.129.16/32',
-];
-
-/** Only global unicast is allowed, and of it not what embeds IPv4 or is for special purposes. */
-const GLOBAL_UNICAST_IPV6 = '2000::/3';
-const REFUSED_IPV6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'];
-
-const LOOPBACK = ['127.0.0.0/8', '::1/128', 'localhost'];
+const LOCALHOST = ['127.0.0.1', '::1'];
+const OUR_OWN = 'Errand or its database listens there, so it is never called';
 
 /**
  * The rules of where requests may go (SSRF). They are applied three times, because each alone can be
  * got round: to a literal before connecting (the resolver is not asked then), to every address a name
  * resolves to, and to the address that was connected to.
  */
-export function createTargetGuard(rules: TargetRules): TargetGuard {
-  const entries = rules.allow.flatMap((entry) => (entry === 'loopback' ? LOOPBACK : [entry]));
-  const allowedHosts = new Set(entries.filter((e) => !isRange(e)).map((e) => e.toLowerCase()));
-  const allowed = blockList(entries.filter(isRange));
-  const refused = blockList([...REFUSED_IPV4, ...REFUSED_IPV6]);
-  const globalUnicast = blockList([GLOBAL_UNICAST_IPV6]);
+export function createTargetGuard(
+  rules: TargetRules,
+  // Whoever may call nothing but public addresses has no need for names that only this network knows.
+  resolver: NameResolver = createNameResolver({ usesSystem: rules.allow.length > 0 }),
+): TargetGuard {
+  const addressRules = createAddressRules(rules);
+  const endpoints = createRefusedEndpoints(rules.refusedEndpoints ?? [], resolver);
 
-  function isAllowed(address: string, host: string): boolean {
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    if (allowedHosts.has(host.toLowerCase()) || allowed.check(address, family)) return true;
-    if (family === 'ipv6' && !globalUnicast.check(address, 'ipv6')) return false;
-    return !refused.check(address, family);
+  function refusalOf(address: string, destination: Destination): string | null {
+    if (endpoints.includes(address, destination.port)) return OUR_OWN;
+    return addressRules.refusal(address, destination);
   }
 
-  function checkAddress(address: string, host: string): void {
-    if (!isAllowed(address, host)) throw new TargetBlocked(host, address);
+  function check(addresses: readonly string[], destination: Destination): void {
+    for (const address of addresses) {
+      const reason = refusalOf(address, destination);
+      if (reason !== null) throw new TargetBlocked(destination.host, reason);
+    }
+  }
+
+  function checkLiteral(destination: Destination): void {
+    if (isIP(destination.host) !== 0) check([destination.host], destination);
+  }
+
+  async function resolve(destination: Destination): Promise<string[]> {
+    const [addresses] = await Promise.all([
+      resolver.resolve(destination.host),
+      endpoints.refresh(destination.port),
+    ]);
+    check(addresses, destination);
+    return addresses;
   }
 
   return {
-    checkAddress,
-    lookup(host, options, callback) {
-      dnsLookup(host, { ...options, all: true }, (error, addresses) => {
-        if (error) return callback(error, []);
-        const blocked = addresses.find(({ address }) => !isAllowed(address, host));
-        if (blocked) return callback(new TargetBlocked(host, blocked.address), []);
-        if (options.all) return callback(null, addresses);
-        callback(null, addresses[0]!.address, addresses[0]!.family);
-      });
+    refusal(url) {
+      const destination = destinationOf(url);
+      const { host, port } = destination;
+      if (endpoints.hasName(host, port)) return OUR_OWN;
+      if (isIP(host) !== 0) return refusalOf(host, destination);
+      if (!isLocalhost(host)) return addressRules.refusalOfName(destination);
+      return LOCALHOST.map((each) => refusalOf(each, destination)).find(Boolean) ?? null;
     },
-    checkSocket(socket, host) {
-      if (socket.remoteAddress !== undefined) checkAddress(unmapped(socket.remoteAddress), host);
+    checkLiteral: (url) => checkLiteral(destinationOf(url)),
+    async admit(destination) {
+      await endpoints.refresh(destination.port);
+      checkLiteral(destination);
+    },
+    lookupFor: (destination) => (host, options, callback) => {
+      resolve({ ...destination, host }).then(
+        (addresses) => {
+          const found = addresses.map((address) => ({ address, family: isIP(address) }));
+          if (options.all) callback(null, found);
+          else callback(null, found[0]!.address, found[0]!.family);
+        },
+        (error) => callback(error, []),
+      );
+    },
+    checkSocket({ remoteAddress }, destination) {
+      if (remoteAddress !== undefined) check([unmapped(remoteAddress)], destination);
     },
   };
 }
 
-function blockList(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address, bits] = range.split('/') as [string, string | undefined];
-    const isV6 = isIP(address) === 6;
-    list.addSubnet(address, Number(bits ?? (isV6 ? 128 : 32)), isV6 ? 'ipv6' : 'ipv4');
-  }
-  return list;
+/** What a URL, or the target that an HTTP client connects to, leads to. */
+export function destinationOf(target: {
+  protocol: string;
+  hostname: string;
+  port: string;
+}): Destination {
+  const isSecure = target.protocol === 'https:';
+  return {
+    host: target.hostname.replace(/^\[|\]$/g, ''),
+    port: Number(target.port || (isSecure ? 443 : 80)),
+    isSecure,
+  };
 }
 
-function isRange(entry: string): boolean {
-  return isIP(entry.split('/')[0]!) !== 0;
+/** RFC 6761, section 6.3. */
+function isLocalhost(host: string): boolean {
+  const name = normalName(host);
+  return name === 'localhost' || name.endsWith('.localhost');
 }
 
 /** A dual-stack socket reports an IPv4 peer as ::ffff:a.b.c.d. */

@@ -28,8 +28,6 @@ export interface Health {
   admit(state: QueueState, url: string, isForced: boolean): Admission;
   /** What an admitted call came to; null when it did not begin after all. */
   note(state: QueueState, admission: Admission, settlement: Settlement | null): void;
-  /** Something of the status changed: it is told within a second. */
-  tellStatus(state: QueueState): void;
   /** No more timers. */
   stop(): void;
 }
@@ -89,7 +87,7 @@ export function createHealth(options: HealthOptions): Health {
       dropBreakers(state, health);
       return { kind: 'call', breaker: null, isProbe: false };
     }
-    const breaker = breakerOf(health, new URL(url).origin);
+    const breaker = breakerOf(health, URL.parse(url)?.origin ?? url);
     const answer = isForced ? 'go' : mayCall(breaker, monotonic());
     updateHold(state, health);
     if (typeof answer === 'string') return { kind: 'call', breaker, isProbe: answer === 'probe' };
@@ -164,6 +162,7 @@ export function createHealth(options: HealthOptions): Health {
     tellStatus(state);
   }
 
+  /** Something of the status changed: it is told within a second. */
   function tellStatus(state: QueueState): void {
     const health = healthOf(state);
     if (health.statusTimer !== undefined || isStopped) return;
@@ -176,12 +175,8 @@ export function createHealth(options: HealthOptions): Health {
   }
 
   function statusOf(state: QueueState, { breakers }: QueueHealth): OwnersStatus {
-    const databaseNow = options.databaseNow();
-    const offsetMs = databaseNow - monotonic();
-    const { windows } = state;
-    const opensMs = windows.isOpen(databaseNow) ? null : windows.nextChangeMs(databaseNow);
+    const offsetMs = options.databaseNow() - monotonic();
     return {
-      closedUntil: opensMs === null ? null : new Date(opensMs).toISOString(),
       openCircuits: [...breakers].flatMap(([origin, { opening }]) =>
         opening === null
           ? []
@@ -194,7 +189,6 @@ export function createHealth(options: HealthOptions): Health {
   return {
     admit,
     note,
-    tellStatus,
     stop() {
       isStopped = true;
     },

@@ -9,6 +9,7 @@ import {
   thinDay,
 } from '../store/housekeeping.ts';
 import { createPartitions, dropDay, listEndedDays } from '../store/partitions.ts';
+import { deleteStrayStatuses } from '../store/queue-status.ts';
 
 export interface Housekeeping {
   start(): void;
@@ -47,6 +48,12 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     { name: 'lost', everyMs: 5_000, isGlobal: false, run: options.settleLost },
     { name: 'purge', everyMs: 2_000, isGlobal: false, run: purgeQueues },
     { name: 'keys', everyMs: 60_000, isGlobal: true, run: deleteKeys },
+    {
+      name: 'statuses',
+      everyMs: 60_000,
+      isGlobal: true,
+      run: () => database.run(deleteStrayStatuses),
+    },
     { name: 'partitions', everyMs: HOUR_MS, isGlobal: true, run: makeDays },
     { name: 'retention', everyMs: HOUR_MS / 6, isGlobal: true, run: endDays },
   ];

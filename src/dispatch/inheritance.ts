@@ -1,7 +1,13 @@
 import type { QueueRecord } from '../model.ts';
 import type { Database } from '../store/database.ts';
-import { countForeignLeases, type OwnedShard } from '../store/ownership.ts';
+import {
+  countForeignLeases,
+  type FlowFilling,
+  type OwnedShard,
+  type TimedLevel,
+} from '../store/ownership.ts';
 import type { DatabaseClock } from './database-clock.ts';
+import { grown } from './handover.ts';
 import type { Owned } from './ownership.ts';
 import type { Inheritance, QueueState } from './queue-state.ts';
 
@@ -19,7 +25,7 @@ const POOL_CHANGE_MS = 3_600_000;
 
 /**
  * What an owner takes over with a queue. A graceful owner leaves the levels of its buckets; after a
- * crash every bucket starts empty, which may dispatch too little and never too much. Calls of the owner
+ * crash every bucket was empty then, which may dispatch too little and never too much. Calls of the owner
  * before count against the concurrency until their leases are settled.
  */
 export function createInheritances(options: {
@@ -28,52 +34,74 @@ export function createInheritances(options: {
   shards: () => ReadonlyMap<number, Owned>;
 }): Inheritances {
   const { database, clock } = options;
+  // Shard → the epoch it was last taken with: leases from before it are not of this ownership.
+  const epochs = new Map<number, string>();
   let foreign = new Map<number, number>();
+  let preparations = 0;
 
-  function tokensOf(record: QueueRecord, owned: Owned): number | undefined {
-    const nowMs = clock.now();
-    // Made after we came: nobody had it before us.
-    if (record.createdAt.getTime() > owned.takenAtMs && record.poolChangedAt === null)
-      return undefined;
-    if (nowMs - (record.poolChangedAt?.getTime() ?? 0) < POOL_CHANGE_MS) return 0;
-    if (owned.handover === null) return 0;
-    const level = owned.handover.levels[record.id];
-    if (level === undefined) return undefined;
+  function tokensOf(record: QueueRecord, owned: Owned): number {
     const { maxBurstSize, maxDispatchesPerSecond } = record.settings.rateLimits;
-    const passed = Math.max(0, nowMs / 1000 - owned.handover.at);
+    const nowMs = clock.now();
+    if (nowMs - movedSeconds(record) * 1000 < POOL_CHANGE_MS) return 0;
+    const { level, at } = lastLevel(record, owned);
+    const passed = Math.max(0, nowMs / 1000 - at);
     return Math.min(maxBurstSize, level + passed * maxDispatchesPerSecond);
   }
 
-  /** The latest that anyone before us can have dispatched something; 0 = never. */
-  function lastDispatchSeconds(record: QueueRecord, owned: Owned): number {
-    const movedSeconds = (record.poolChangedAt?.getTime() ?? 0) / 1000;
-    if (record.createdAt.getTime() > owned.takenAtMs) return movedSeconds;
-    return Math.max(movedSeconds, owned.handover?.at ?? owned.takenAtMs / 1000);
+  /** A queue that no owner before us knew of was empty at worst when one of them last may have had it. */
+  function lastLevel(record: QueueRecord, owned: Owned): TimedLevel {
+    const { handover } = owned;
+    const level = handover?.levels[record.id];
+    const known = level === undefined ? handover?.older?.[record.id] : { level, at: handover!.at };
+    if (known !== undefined && known.at > movedSeconds(record)) return known;
+    return { level: 0, at: lastDispatchSeconds(record, owned) };
+  }
+
+  /** The latest that anyone before us can have dispatched something from a queue nobody told of; 0 = never. */
+  function lastDispatchSeconds(record: QueueRecord, { handover, takenAtMs }: Owned): number {
+    const since = handover === null ? takenAtMs / 1000 : (handover.since ?? handover.at);
+    const isNew = record.createdAt.getTime() / 1000 > since;
+    return Math.max(movedSeconds(record), isNew ? 0 : since);
+  }
+
+  function fillingOf(record: QueueRecord, { handover }: Owned): FlowFilling | undefined {
+    const left = handover?.flows?.[record.id];
+    if (handover === null || left === undefined || movedSeconds(record) >= handover.at)
+      return undefined;
+    return grown(left, clock.now() / 1000 - handover.at);
   }
 
   return {
     async prepare(taken) {
+      for (const { shard, epoch } of taken) epochs.set(shard, epoch);
       const counted = await database.run((sql) => countForeignLeases(sql, taken));
       for (const [queue, leases] of counted) foreign.set(queue, leases);
+      preparations += 1;
     },
     async refresh(states) {
       if (foreign.size === 0) return;
-      const taken = [...options.shards()].map(([shard, { takenEpoch }]) => ({
-        shard,
-        epoch: takenEpoch,
-      }));
-      foreign = await database.run((sql) => countForeignLeases(sql, taken));
+      const preparation = preparations;
+      const taken = [...epochs].map(([shard, epoch]) => ({ shard, epoch }));
+      const counted = await database.run((sql) => countForeignLeases(sql, taken));
+      // It may know nothing of shards that were taken meanwhile; the next look does.
+      if (preparation !== preparations) return;
+      foreign = counted;
       for (const state of states) state.foreign = foreign.get(state.record.id) ?? 0;
     },
     of(record) {
       const owned = options.shards().get(record.shard);
       if (owned === undefined) return null;
-      const tokens = tokensOf(record, owned);
       return {
+        tokens: tokensOf(record, owned),
         foreign: foreign.get(record.id) ?? 0,
         quietSeconds: clock.now() / 1000 - lastDispatchSeconds(record, owned),
-        ...(tokens === undefined ? {} : { tokens }),
+        flow: fillingOf(record, owned),
       };
     },
   };
+}
+
+/** When it came from another pool; 0 = it was here from the start. */
+function movedSeconds({ poolChangedAt }: QueueRecord): number {
+  return (poolChangedAt?.getTime() ?? 0) / 1000;
 }

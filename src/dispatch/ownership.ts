@@ -1,13 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
-import { SHARDS } from '../model.ts';
+import { type QueueRecord, SHARDS } from '../model.ts';
+import { createDeathWatch } from '../policy/death-watch.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import {
   announceLeaving,
   beat,
+  type DispatcherPulse,
   type Handover,
   type Heartbeat,
+  type LeftLevels,
   leave,
   registerDispatcher,
   releaseShards,
@@ -22,8 +25,6 @@ import type { DatabaseClock } from './database-clock.ts';
 /** A shard that is ours. */
 export interface Owned {
   epoch: string;
-  /** The epoch it was taken with: leases from before it are not of this ownership. */
-  takenEpoch: string;
   /** By the database's clock, in milliseconds. */
   takenAtMs: number;
   handover: Handover | null;
@@ -56,6 +57,8 @@ export interface OwnershipOptions {
   takeoverMs: number;
   /** True when no other dispatcher can be alive: what is registered was left behind. */
   isSole: boolean;
+  /** The queue alone that this one is for: its shard is all it takes. Default: none. */
+  onlyQueue?: Pick<QueueRecord, 'id' | 'shard'>;
   clock: DatabaseClock;
   monotonic: () => number;
   log: Log;
@@ -64,33 +67,30 @@ export interface OwnershipOptions {
   /** Shards that are newly ours, prepared. */
   onTaken: (shards: number[]) => void;
   /** Stops claiming from these shards and tells their buckets' levels. */
-  onHandOver: (shards: number[]) => Promise<{ shard: number; levels: Handover['levels'] }[]>;
+  onHandOver: (shards: number[]) => Promise<{ shard: number; left: LeftLevels }[]>;
   /** Shards that are no longer ours, handed over or lost. */
   onLost: (shards: number[]) => void;
 }
 
 /**
- * Shares of the take-over time. A heartbeat every tenth; one that stood still for eight tenths, seen by
- * beats a tenth apart, is dead within the whole of it; and certainty ends long before, at five tenths.
+ * Shares of the take-over time. A heartbeat every tenth; one that stood still for eight tenths is dead
+ * (policy/death-watch.ts), and certainty ends long before, at five tenths.
  */
 const BEATS_PER_TAKEOVER = 10;
-const DEAD_SHARE = 0.8;
 const CERTAIN_SHARE = 0.5;
 const RETRY_MS = 200;
 
 /**
  * Who may claim from which shard: the shards of a pool are spread evenly over its live dispatchers.
- * Each moves its own heartbeat counter on and watches the others': one whose counter stood still, as
- * seen by an observer that was connected all along, is dead. So after an outage of the database nobody
- * is dead at once.
+ * Each moves its own heartbeat counter on and watches the others'. One that drains a queue takes that
+ * queue's shard where it is free, and has no share in the others.
  */
 export function createOwnership(options: OwnershipOptions): Ownership {
-  const { database, monotonic, log, pool } = options;
+  const { database, monotonic, log, pool, takeoverMs, onlyQueue } = options;
+  const deaths = createDeathWatch(takeoverMs);
   const owned = new Map<number, Owned>();
-  const seen = new Map<number, { heartbeat: string; sinceMs: number }>();
   let dispatcher = 0;
   let certainUntilMs = 0;
-  let lastBeatMs = Number.NEGATIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
   let isTaking = true;
   let hasStrays = false;
@@ -100,7 +100,8 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     const { host, pid } = options;
     lose([...owned.keys()]);
     certainUntilMs = 0;
-    dispatcher = await database.run((sql) => registerDispatcher(sql, { pool, host, pid }));
+    const entry = { pool, host, pid, takeoverMs, onlyQueue: onlyQueue?.id };
+    dispatcher = await database.run((sql) => registerDispatcher(sql, entry));
     log.info({ dispatcher, pool }, 'dispatcher registered');
   }
 
@@ -127,29 +128,12 @@ export function createOwnership(options: OwnershipOptions): Ownership {
       await register();
       return beatOnce();
     }
-    // Someone who could not see the others for a while has no right to call them dead.
-    if (sentMs - lastBeatMs > options.takeoverMs / 2) seen.clear();
-    lastBeatMs = sentMs;
-    certainUntilMs = sentMs + options.takeoverMs * CERTAIN_SHARE;
-    const dead = findDead(heartbeat.dispatchers, sentMs, answeredMs);
+    certainUntilMs = sentMs + takeoverMs * CERTAIN_SHARE;
+    const others = heartbeat.dispatchers.filter(({ id }) => id !== dispatcher);
+    const dead = options.isSole ? others : deaths.observe(others, sentMs, answeredMs);
     const struck = dead.length === 0 ? [] : await database.run((sql) => strikeDead(sql, dead));
     if (hasStrays) await freeStrays();
     if (isTaking) await balance(heartbeat, struck);
-  }
-
-  /** Counted from the answer of one beat to the sending of another: a slow answer makes nobody older. */
-  function findDead(dispatchers: Heartbeat['dispatchers'], sentMs: number, answeredMs: number) {
-    const others = dispatchers.filter(({ id }) => id !== dispatcher);
-    const dead = others.filter(({ id, heartbeat }) => {
-      const last = seen.get(id);
-      if (last?.heartbeat !== heartbeat) seen.set(id, { heartbeat, sinceMs: answeredMs });
-      if (options.isSole) return true;
-      const isStill = last?.heartbeat === heartbeat;
-      return isStill && sentMs - last.sinceMs >= options.takeoverMs * DEAD_SHARE;
-    });
-    const known = new Set(others.map(({ id }) => id));
-    for (const id of seen.keys()) if (!known.has(id)) seen.delete(id);
-    return dead;
   }
 
   /** Takes what is free up to an even share, and hands over what is beyond it. */
@@ -157,9 +141,10 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     { dispatchers, hasFreeShards }: Heartbeat,
     struck: number[],
   ): Promise<void> {
-    const isLive = (d: Heartbeat['dispatchers'][number]) => !d.isLeaving && !struck.includes(d.id);
-    const live = dispatchers.filter((d) => d.pool === pool && isLive(d)).length;
-    const share = Math.ceil(SHARDS / Math.max(1, live));
+    const shares = (d: DispatcherPulse) =>
+      d.pool === pool && d.onlyQueue === null && !d.isLeaving && !struck.includes(d.id);
+    const live = dispatchers.filter(shares).length;
+    const share = onlyQueue === undefined ? Math.ceil(SHARDS / Math.max(1, live)) : 1;
     if (owned.size > share) await give([...owned.keys()].slice(share));
     const limit = share - owned.size;
     if (limit > 0 && (struck.length > 0 || hasFreeShards)) await take(struck, limit);
@@ -168,12 +153,15 @@ export function createOwnership(options: OwnershipOptions): Ownership {
   /** Whatever fails in here may have left us shards that we know nothing of. */
   async function take(dead: readonly number[], limit: number): Promise<void> {
     hasStrays = true;
-    const taken = await database.run((sql) => takeShards(sql, { pool, dispatcher, dead, limit }));
+    const only = onlyQueue?.shard;
+    const taken = await database.run((sql) =>
+      takeShards(sql, { pool, dispatcher, dead, limit, only }),
+    );
     if (taken.length > 0) await insist(() => options.prepare(taken));
     hasStrays = false;
     if (taken.length === 0) return;
     for (const { shard, epoch, handover } of taken) {
-      owned.set(shard, { epoch, takenEpoch: epoch, takenAtMs: options.clock.now(), handover });
+      owned.set(shard, { epoch, takenAtMs: options.clock.now(), handover });
     }
     log.info({ dispatcher, dead, shards: taken.length }, 'shards taken');
     options.onTaken(taken.map(({ shard }) => shard));
@@ -186,10 +174,10 @@ export function createOwnership(options: OwnershipOptions): Ownership {
   }
 
   async function give(shards: number[]): Promise<void> {
-    const levels = await options.onHandOver(shards);
+    const left = await options.onHandOver(shards);
     lose(shards);
     await insist(() =>
-      database.run((sql) => releaseShards(sql, { pool, dispatcher, shards: levels })),
+      database.run((sql) => releaseShards(sql, { pool, dispatcher, shards: left })),
     );
     log.info({ dispatcher, shards: shards.length }, 'shards handed over');
   }
@@ -208,7 +196,7 @@ export function createOwnership(options: OwnershipOptions): Ownership {
       log[level]({ code: (error as { code?: string }).code }, 'heartbeat failed, trying again');
     }
     clearTimeout(timer);
-    if (isBeating) timer = setTimeout(beatAndReschedule, options.takeoverMs / BEATS_PER_TAKEOVER);
+    if (isBeating) timer = setTimeout(beatAndReschedule, takeoverMs / BEATS_PER_TAKEOVER);
   }
 
   return {
@@ -221,10 +209,16 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     },
     check: beatOnce,
     async renew(shard) {
+      const by = dispatcher;
+      const renewed = await database.run((sql) => renewEpoch(sql, { pool, shard, dispatcher: by }));
+      // Struck meanwhile: what is ours now was taken under another number, with an epoch of its own.
+      if (by !== dispatcher) return;
       const known = owned.get(shard);
-      const renewed = await database.run((sql) => renewEpoch(sql, { pool, shard, dispatcher }));
       if (renewed === null) lose([shard]);
-      else if (known !== undefined) owned.set(shard, { ...known, epoch: renewed.epoch });
+      // Several may be under way at once, and their answers come in any order.
+      else if (known !== undefined && BigInt(renewed.epoch) > BigInt(known.epoch)) {
+        owned.set(shard, { ...known, epoch: renewed.epoch });
+      }
     },
     async handOver() {
       isTaking = false;

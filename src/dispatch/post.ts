@@ -1,23 +1,26 @@
-import { isIP, type Socket } from 'node:net';
+import { createSecureContext, getCACertificates } from 'node:tls';
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { Answer } from '../policy/settlement.ts';
 import { LIMIT } from '../protocol/limits.ts';
 import { createAnswerHandler } from './answer-handler.ts';
 import type { TargetGuard } from './guard.ts';
+import { createGuardedConnector } from './guarded-connector.ts';
 
 export interface PostRequest {
   project: string;
-  url: string;
+  url: URL;
   method: string;
   headers: Record<string, string>;
   body: Uint8Array;
   /** The whole call, from the connection to the last byte, ends by then. */
   deadlineMs: number;
+  /** Asked when the connection is there: the last moment at which the call can be left undone. */
+  mayBegin?: () => boolean;
 }
 
 export interface Poster {
-  /** Makes one call; never throws: whatever happens is an answer. */
-  post(request: PostRequest): Promise<Answer>;
+  /** Makes one call; never throws: whatever happens is an answer. Null when it might not begin. */
+  post(request: PostRequest): Promise<Answer | null>;
   /** Aborts what is in flight and closes every connection. */
   close(): Promise<void>;
 }
@@ -27,7 +30,7 @@ export interface PosterOptions {
   /** Connections to one origin at most. */
   connections: number;
   proxy?: string | null;
-  /** PEM of further certificate authorities. */
+  /** PEM of further certificate authorities, besides those that Node trusts. */
   ca?: string | null;
 }
 
@@ -52,7 +55,7 @@ export function createPoster(options: PosterOptions): Poster {
     post(request) {
       return call(() => {
         // A proxy resolves names by itself, so of its targets only a literal can be checked here.
-        if (options.proxy) checkLiteral(options.guard, new URL(request.url).hostname);
+        if (options.proxy) options.guard.checkLiteral(request.url);
         return agentOf(request.project);
       }, request);
     },
@@ -71,64 +74,41 @@ function createAgent({ guard, connections, proxy, ca }: PosterOptions): Dispatch
     // The deadline of the call bounds everything; these would end long calls early.
     headersTimeout: 0,
     bodyTimeout: 0,
+    // A target may ask for more, but an idle connection is a file descriptor, and targets are many.
+    keepAliveMaxTimeout: 10_000,
     maxHeaderSize: LIMIT.headersBytes * 2,
   };
   if (proxy) {
     return new ProxyAgent({
       ...common,
       uri: proxy,
-      requestTls: ca ? { ca } : undefined,
+      requestTls: ca ? trusting(ca) : undefined,
       // By itself it forwards plain requests over a single connection, with undici's own timeouts.
       factory: (origin, more) => new Pool(origin, { ...more, ...common }),
     });
   }
-  const connect = buildConnector({
-    timeout: 10_000,
-    allowH2: false,
-    lookup: guard.lookup,
-    ...(ca ? { ca } : {}),
-  });
   return new Agent({
     ...common,
-    connect(target, callback) {
-      const host = withoutBrackets(target.hostname);
-      try {
-        checkLiteral(guard, host);
-      } catch (error) {
-        return callback(error as Error, null);
-      }
-      connect(target, (error, socket) => {
-        if (error) return callback(error, null);
-        try {
-          guard.checkSocket(socket as Socket, host);
-        } catch (blocked) {
-          (socket as Socket).destroy();
-          return callback(blocked as Error, null);
-        }
-        callback(null, socket);
-      });
-    },
+    connect: createGuardedConnector(guard, (lookup) =>
+      buildConnector({ timeout: 10_000, allowH2: false, lookup, ...(ca ? trusting(ca) : {}) }),
+    ),
   });
 }
 
-function checkLiteral(guard: TargetGuard, hostname: string): void {
-  const host = withoutBrackets(hostname);
-  if (isIP(host)) guard.checkAddress(host, host);
-}
-
-function withoutBrackets(hostname: string): string {
-  return hostname.replace(/^\[|\]$/g, '');
+/** A context, for a bare `ca` would be trusted instead of the well-known ones, and read for each connection. */
+function trusting(ca: string) {
+  return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
 }
 
 /**
  * undici's own timeouts do not bound a call (a dripped body outlives them), so one timer does. The
  * handler is undici's dispatch-level one: it costs half of what `request()` does.
  */
-function call(findAgent: () => Dispatcher, request: PostRequest): Promise<Answer> {
+function call(findAgent: () => Dispatcher, request: PostRequest): Promise<Answer | null> {
   return new Promise((resolve) => {
-    const handler = createAnswerHandler(request.deadlineMs, resolve);
+    const handler = createAnswerHandler(request, resolve);
     try {
-      const url = new URL(request.url);
+      const { url } = request;
       findAgent().dispatch(
         {
           origin: url.origin,

@@ -19,10 +19,12 @@ export interface QueueDirectory {
   records(ids: readonly number[]): Promise<Map<number, QueueRecord>>;
   /** The queue, loaded where it is not known; null when it is not of this pool, or not on our shards. */
   state(id: number): Promise<QueueState | null>;
+  /** The queue, if it is known by now. */
+  known(id: number): QueueState | undefined;
   /** Queues on these shards. */
   onShards(shards: readonly number[]): QueueState[];
-  /** Forgets the queues on these shards: another counts for them now. Returns what was known of them. */
-  drop(shards: readonly number[]): QueueState[];
+  /** Forgets the queues on these shards: another counts for them now. */
+  drop(shards: readonly number[]): void;
 }
 
 export interface QueueDirectoryOptions {
@@ -34,6 +36,8 @@ export interface QueueDirectoryOptions {
   inherit: (record: QueueRecord) => Inheritance | null;
   /** A queue became known, changed, or got something ready. */
   onChanged: (state: QueueState) => void;
+  /** Queues that are no longer ours: lost with their shards, or moved to another pool. */
+  onDropped: (states: QueueState[]) => void;
 }
 
 /** The queues that this dispatcher has met, loaded when first needed and again when they changed. */
@@ -80,7 +84,8 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
   async function reload(ids: readonly number[]): Promise<QueueRecord[]> {
     const records = await options.load([...new Set(ids)]);
     const ours = records.filter(({ pool }) => pool === options.pool);
-    for (const record of records) if (record.pool !== options.pool) states.delete(record.id);
+    const gone = records.filter(({ pool }) => pool !== options.pool);
+    drop(gone.flatMap(({ id }) => states.get(id) ?? []));
     for (const record of ours) learn(record);
     return ours;
   }
@@ -95,6 +100,15 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
       changeRecord(known, record, options.monotonic());
       options.onChanged(known);
     }
+  }
+
+  /** Calls in flight know it still, and what they tell of it must not bring it back. */
+  function drop(dropped: QueueState[]): void {
+    for (const state of dropped) {
+      state.isDropped = true;
+      states.delete(state.record.id);
+    }
+    if (dropped.length > 0) options.onDropped(dropped);
   }
 
   function onShards(shards: readonly number[]): QueueState[] {
@@ -121,11 +135,8 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
       if (!states.has(id)) await reload([id]);
       return states.get(id) ?? null;
     },
+    known: (id) => states.get(id),
     onShards,
-    drop(shards) {
-      const dropped = onShards(shards);
-      for (const { record } of dropped) states.delete(record.id);
-      return dropped;
-    },
+    drop: (shards) => drop(onShards(shards)),
   };
 }

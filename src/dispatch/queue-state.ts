@@ -1,5 +1,6 @@
-import type { QueueRecord } from '../model.ts';
+import type { ClaimedTask, QueueRecord } from '../model.ts';
 import {
+  availableTokens,
   changeRate,
   createBucket,
   returnTokens,
@@ -9,8 +10,10 @@ import {
 } from '../policy/rate.ts';
 import { createWindowClock, type WindowClock } from '../policy/windows.ts';
 import type { QueueClaim } from '../store/claim.ts';
+import type { FlowFilling } from '../store/ownership.ts';
 import { RUN_NOW_RANK } from '../store/task-run.ts';
-import { createFlow, type Flow } from './flow.ts';
+import { createFlow, type EmptySince, type Flow } from './flow.ts';
+import type { FlowTask } from './flow-types.ts';
 
 /**
  * What the owner of a queue holds in memory: its settings, its limits' levels, and where in its order
@@ -35,8 +38,14 @@ export interface QueueState {
   flow: Flow | null;
   /** Rank → the sequence number past which ready tasks may lie. A rank not in here has none. */
   cursors: Map<number, bigint>;
+  /** Bytes of a payload, as the last claims brought them: with large ones fewer are claimed at once. */
+  payloadBytes: number;
+  /** Rank → the highest sequence number that was claimed. */
+  claimed: Map<number, bigint>;
   /** Rank → the lowest sequence number told since the last claim was sent, which it may not have seen. */
   news: Map<number, bigint>;
+  /** Another owner counts for the queue, or this process anew: nothing more is claimed by this. */
+  isDropped: boolean;
 }
 
 /** What is left of a queue by the owner before us. */
@@ -46,19 +55,28 @@ export interface Inheritance {
   foreign: number;
   /** For how long nobody had dispatched from it when it came to us. Default: ever. */
   quietSeconds?: number;
+  /** How its flow keys' buckets stood. Default: all were empty `quietSeconds` ago. */
+  flow?: FlowFilling | undefined;
 }
 
 /** A claim of a held queue that brought nothing to probe with is followed by another after this. */
 const PROBE_CLAIM_MS = 1_000;
 const FORCED_LIMIT = 100;
+/** Of one queue in one claim: they travel as text, twice their size, and are held until they are settled. */
+const CLAIM_BYTES = 8 * 1024 * 1024;
+/** Before anything is known of a queue's payloads. */
+const UNKNOWN_PAYLOAD_BYTES = 256 * 1024;
+/** How fast small payloads are believed in. */
+const PAYLOAD_DECAY = 4;
 /** Long enough to fill any bucket. */
 const EVER_SECONDS = 1e9;
 
 export function createQueueState(
   record: QueueRecord,
   nowMs: number,
-  { tokens, foreign, quietSeconds = EVER_SECONDS }: Inheritance = { foreign: 0 },
+  inheritance: Inheritance = { foreign: 0 },
 ): QueueState {
+  const { tokens, foreign } = inheritance;
   const { flow } = record.settings;
   return {
     record,
@@ -69,9 +87,12 @@ export function createQueueState(
     heldUntilMs: 0,
     inFlight: 0,
     foreign,
-    flow: flow && createFlow(flow, nowMs - quietSeconds * 1000),
+    flow: flow && createFlow(flow, emptySince(inheritance, nowMs)),
     cursors: new Map(),
+    payloadBytes: UNKNOWN_PAYLOAD_BYTES,
+    claimed: new Map(),
     news: new Map(),
+    isDropped: false,
   };
 }
 
@@ -87,8 +108,11 @@ export function changeRecord(state: QueueState, record: QueueRecord, nowMs: numb
 /** Without limits a flow stays until what is parked has been called: see dropFlow. */
 function changeFlow(state: QueueState, nowMs: number): void {
   const limits = state.record.settings.flow;
-  if (state.flow !== null) state.flow.change(limits, nowMs);
-  else if (limits !== null) state.flow = createFlow(limits, nowMs - EVER_SECONDS * 1000);
+  if (state.flow !== null) {
+    state.flow.change(limits, nowMs);
+    // What changed the queue may have been a purge, which ends holders.
+    state.flow.doubtAll(nowMs);
+  } else if (limits !== null) state.flow = createFlow(limits, emptySince({ foreign: 0 }, nowMs));
 }
 
 /** Slows the queue down to a share of its rate and burst, above 0 up to 1. */
@@ -110,17 +134,24 @@ export function noteReady(state: QueueState, rank: number, seq: bigint): void {
 /** True when there may be something to claim and the queue is open; `nowMs` is the database's time. */
 export function isHungry(state: QueueState, nowMs: number): boolean {
   const { record, cursors, flow, windows } = state;
-  if (flow !== null && !flow.isLoaded) return false;
+  if (state.isDropped || (flow !== null && !flow.isLoaded)) return false;
   const hasWork = cursors.size > 0 || flow?.hasCallable() === true;
   return hasWork && !record.paused && !record.isPurging && windows.isOpen(nowMs);
 }
 
-/** How many dispatches the limits allow now, its rate left aside. */
+/** How many dispatches one claim may bring now by the limits and by their size, the rate left aside. */
 export function openDispatches(state: QueueState, nowMs: number): number {
   if (nowMs < state.heldUntilMs) return 0;
   const { maxConcurrentDispatches } = state.record.settings.rateLimits;
   const open = Math.max(0, maxConcurrentDispatches - state.inFlight - state.foreign);
-  return state.heldUntilMs > 0 ? Math.min(1, open) : open;
+  const most =
+    state.heldUntilMs > 0 ? 1 : Math.max(1, Math.floor(CLAIM_BYTES / state.payloadBytes));
+  return Math.min(most, open);
+}
+
+/** How many dispatches one claim may bring now, by its rate too. */
+export function wantsOf(state: QueueState, nowMs: number): number {
+  return Math.floor(Math.min(openDispatches(state, nowMs), availableTokens(state.bucket, nowMs)));
 }
 
 /**
@@ -145,6 +176,17 @@ export function planClaim(state: QueueState, slots: number, nowMs: number): Queu
   };
 }
 
+/** Takes a token and a place for one dispatch, where nothing is waiting for them and the queue is open. */
+export function takePlace(state: QueueState, nowMs: number, databaseNowMs: number): boolean {
+  const { record, flow, cursors, windows, heldUntilMs } = state;
+  if (flow !== null || cursors.size > 0 || heldUntilMs > 0) return false;
+  if (state.isDropped || record.paused || record.isPurging) return false;
+  if (!windows.isOpen(databaseNowMs)) return false;
+  if (openDispatches(state, nowMs) < 1 || takeTokens(state.bucket, 1, nowMs) < 1) return false;
+  state.inFlight += 1;
+  return true;
+}
+
 /** Claims what was told to run now: outside rate, concurrency and pause. */
 export function forcedClaim({ record }: QueueState): QueueClaim {
   return {
@@ -164,16 +206,30 @@ export function forcedClaim({ record }: QueueState): QueueClaim {
 export function answerClaim(
   state: QueueState,
   claim: QueueClaim,
-  taken: readonly { rank: number; seq: string }[],
+  taken: readonly Pick<ClaimedTask, 'rank' | 'seq' | 'body'>[],
   nowMs: number,
 ): void {
+  notePayloads(state, taken);
   giveBack(state, claim.limit - taken.length, nowMs);
   if (taken.length < claim.limit) state.cursors.clear();
   for (const { rank, seq } of taken) {
+    noteClaimed(state, rank, BigInt(seq));
     const after = state.cursors.get(rank);
     if (after !== undefined && BigInt(seq) > after) state.cursors.set(rank, BigInt(seq));
   }
   for (const [rank, seq] of state.news) rewind(state, rank, seq);
+}
+
+/** Learns how large the payloads of a queue are. */
+function notePayloads(state: QueueState, tasks: readonly { body: Uint8Array }[]): void {
+  if (tasks.length === 0) return;
+  const bytes = tasks.reduce((sum, { body }) => sum + body.length, 0);
+  state.payloadBytes = Math.max(1, bytes / tasks.length, state.payloadBytes / PAYLOAD_DECAY);
+}
+
+/** What lies at (rank, seq) and before is no longer ready. */
+export function noteClaimed(state: QueueState, rank: number, seq: bigint): void {
+  if (seq > (state.claimed.get(rank) ?? 0n)) state.claimed.set(rank, seq);
 }
 
 /** Dispatches that did not come about: their tokens and places are free again. */
@@ -198,6 +254,22 @@ export function secondsUntilOpen(state: QueueState, nowMs: number): number {
 /** Lets a call through the gate, or says in how many seconds to ask again. */
 export function passGate(state: QueueState, nowMs: number): number {
   return takeTokens(state.gate, 1, nowMs) === 1 ? 0 : secondsUntilToken(state.gate, nowMs);
+}
+
+/** As passGate, for a task whose flow key has a rate of its own: neither takes a token before both have one. */
+export function passGates(state: QueueState, task: FlowTask, nowMs: number): number {
+  const ofKey = state.flow?.secondsUntilBegin(task, nowMs) ?? 0;
+  if (ofKey > 0) return ofKey;
+  const seconds = passGate(state, nowMs);
+  if (seconds <= 0) state.flow?.begin(task, nowMs);
+  return seconds;
+}
+
+function emptySince({ quietSeconds, flow }: Inheritance, nowMs: number): EmptySince {
+  const at = (seconds: number) => nowMs - seconds * 1000;
+  if (flow === undefined) return { othersMs: at(quietSeconds ?? EVER_SECONDS) };
+  const keys = Object.entries(flow.keys).map(([key, seconds]) => [key, at(seconds)] as const);
+  return { othersMs: at(flow.others), keysMs: new Map(keys) };
 }
 
 function rewind(state: QueueState, rank: number, seq: bigint): void {

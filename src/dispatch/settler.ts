@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import type { Settlement, WakeUp } from '../model.ts';
-import { createBatcher } from '../store/batch.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import { settleTasks } from '../store/settle.ts';
+import { createShardBatcher } from './shard-batcher.ts';
 
 export interface Settler {
   /** Writes one settlement, with others of its shard; false when the lease had been lost. */
@@ -31,25 +31,15 @@ export function createSettler(options: {
   onWakeUps: (wakeUps: WakeUp[]) => void;
 }): Settler {
   const { database, log, onWakeUps } = options;
-  const batchers = new Map<number, (settlement: Settlement) => Promise<boolean>>();
   let pending = 0;
   let retries = true;
-
-  function batcherOf(shard: number) {
-    let batcher = batchers.get(shard);
-    if (batcher === undefined) {
-      batcher = createBatcher<Settlement, boolean>({
-        run: (settlements) => settleBatch(shard, settlements),
-        maxItems: MAX_BATCH,
-        maxBytes: MAX_BATCH_BYTES,
-        bytesOf,
-        maxInFlight: 1,
-        isItemRefused: (error) => !isDatabaseAway(error),
-      });
-      batchers.set(shard, batcher);
-    }
-    return batcher;
-  }
+  const write = createShardBatcher<Settlement, boolean>({
+    run: settleBatch,
+    maxItems: MAX_BATCH,
+    maxBytes: MAX_BATCH_BYTES,
+    bytesOf,
+    isItemRefused: (error) => !isDatabaseAway(error),
+  });
 
   async function settleBatch(shard: number, settlements: Settlement[]): Promise<boolean[]> {
     for (;;) {
@@ -68,7 +58,7 @@ export function createSettler(options: {
     async settle(settlement) {
       pending += 1;
       try {
-        return await batcherOf(settlement.shard)(settlement);
+        return await write(settlement);
       } catch (error) {
         // The lease stays, and the attempt will be taken for lost when it ends.
         log.error(

@@ -1,6 +1,5 @@
 import { type SharingQueue, shareSlots, shareStrictly } from '../policy/fairness.ts';
-import { availableTokens } from '../policy/rate.ts';
-import { openDispatches, type QueueState } from './queue-state.ts';
+import { type QueueState, wantsOf } from './queue-state.ts';
 
 /** `weighted`: slots in proportion to weights. `strict-priority`: the higher weight goes first. */
 export type SharingStrategy = 'weighted' | 'strict-priority';
@@ -28,8 +27,14 @@ interface Share {
   isExcused: boolean;
 }
 
-/** How the free slots of a dispatcher are shared between its queues; see policy/fairness. */
-export function createSlotSharing(strategy: SharingStrategy): SlotSharing {
+/**
+ * How the free slots of a dispatcher are shared between its queues; see policy/fairness. No queue gets more
+ * than `roomOf` gives it.
+ */
+export function createSlotSharing(
+  strategy: SharingStrategy,
+  roomOf: (inFlight: number) => number = () => Number.POSITIVE_INFINITY,
+): SlotSharing {
   const credit = new Map<number, number>();
   let round = new Map<number, Share>();
 
@@ -61,10 +66,8 @@ export function createSlotSharing(strategy: SharingStrategy): SlotSharing {
       const known = new Map<number, QueueState>();
       const queues: (SharingQueue<number> & { queuePriority: number })[] = [];
       for (const state of states) {
-        const wants = Math.floor(
-          Math.min(openDispatches(state, nowMs), availableTokens(state.bucket, nowMs)),
-        );
-        if (wants === 0) continue;
+        const wants = Math.min(wantsOf(state, nowMs), roomOf(state.inFlight));
+        if (wants <= 0) continue;
         const { id, settings } = state.record;
         const weight = strategy === 'weighted' ? settings.weight : 1;
         queues.push({ id, weight, wants, queuePriority: settings.weight });

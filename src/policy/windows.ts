@@ -83,12 +83,13 @@ export function isOpen(hours: OpeningHours, now: Date): boolean {
 
 /** The next instant, after now, that ends a closed time; null = none within 400 days. */
 export function nextOpening(hours: OpeningHours, now: Date): Date | null {
-  return nextChangeTo(true, hours, now);
-}
-
-/** The next instant, after now, that ends an open time; null = none within 400 days. */
-export function nextClosing(hours: OpeningHours, now: Date): Date | null {
-  return nextChangeTo(false, hours, now);
+  const clock = createWindowClock(hours);
+  const nowMs = now.getTime();
+  const changeMs = clock.nextChangeMs(nowMs);
+  // Where it is open now, the next change closes it.
+  const isClosing = changeMs !== null && clock.isOpen(nowMs);
+  const openingMs = isClosing ? clock.nextChangeMs(changeMs) : changeMs;
+  return openingMs !== null && openingMs <= nowMs + LOOKAHEAD_MS ? new Date(openingMs) : null;
 }
 
 /** What is wrong with a window; empty = nothing. */
@@ -150,15 +151,6 @@ interface State {
   fromMs: number;
   untilMs: number;
   changeMs: number | null;
-}
-
-function nextChangeTo(open: boolean, hours: OpeningHours, now: Date): Date | null {
-  const clock = createWindowClock(hours);
-  const nowMs = now.getTime();
-  let changeMs = clock.nextChangeMs(nowMs);
-  if (changeMs !== null && clock.isOpen(nowMs) === open) changeMs = clock.nextChangeMs(changeMs);
-  const isNear = changeMs !== null && changeMs <= nowMs + LOOKAHEAD_MS;
-  return isNear ? new Date(changeMs!) : null;
 }
 
 /** Null = always open. */

@@ -22,9 +22,12 @@ export const PROBLEM = {
     status: 422,
     title: 'The Idempotency-Key was used with another request',
   },
+  'too-many-secrets': { status: 409, title: 'The queue has its two webhook secrets' },
   'queue-full': { status: 429, title: 'The queue has its maxBacklog of tasks' },
+  'quota-exceeded': { status: 429, title: 'The project has used up its quota' },
   'internal-error': { status: 500, title: 'Something went wrong on our side' },
   'database-unavailable': { status: 503, title: 'The database is not reachable' },
+  overloaded: { status: 503, title: 'This process has too much to do' },
   'outcome-unknown': { status: 503, title: 'It is not known whether the request took effect' },
   'shutting-down': { status: 503, title: 'This process is shutting down' },
 } as const satisfies Record<string, { status: number; title: string }>;
@@ -48,4 +51,6 @@ export interface Problem {
   errors?: InputError[];
   /** With `name-taken`: the task that holds the name. */
   taskId?: string;
+  /** With `queue-full`, `quota-exceeded` and `overloaded`: seconds until it is worth another try. */
+  retryAfterSeconds?: number;
 }

@@ -22,6 +22,8 @@ export interface TokenClaims {
 }
 
 export const TOKEN_TTL_SECONDS = 300;
+/** How long anyone may cache a JWKS: a new key is published for longer before it signs. */
+export const JWKS_MAX_AGE_SECONDS = 300;
 export const TOKEN_ALGORITHMS = ['ES256', 'EdDSA', 'RS256'] as const;
 export type TokenAlgorithm = (typeof TOKEN_ALGORITHMS)[number];
 

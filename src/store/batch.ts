@@ -31,8 +31,8 @@ export function createBatcher<Item, Result>(
   function next(): void {
     while (inFlight < options.maxInFlight && waiting.length > 0) {
       inFlight += 1;
-      const batch = waiting.splice(0, batchSize(options, waiting));
-      void send(options, batch).finally(() => {
+      const batch = takeBatch(options, waiting);
+      void sendBatch(options, batch).finally(() => {
         inFlight -= 1;
         next();
       });
@@ -46,14 +46,27 @@ export function createBatcher<Item, Result>(
     });
 }
 
-interface Waiting<Item, Result> {
+/** An item that waits for its statement. */
+export interface Waiting<Item, Result> {
   item: Item;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
 }
 
+/** Takes from the front of what waits as much as may go in one statement: one item at least. */
+export function takeBatch<Item, Result>(
+  limits: Pick<BatchOptions<Item, Result>, 'maxItems' | 'maxBytes' | 'bytesOf'>,
+  waiting: Waiting<Item, Result>[],
+): Waiting<Item, Result>[] {
+  return waiting.splice(0, batchSize(limits, waiting));
+}
+
 function batchSize<Item, Result>(
-  { maxItems, maxBytes = Number.POSITIVE_INFINITY, bytesOf = () => 0 }: BatchOptions<Item, Result>,
+  {
+    maxItems,
+    maxBytes = Number.POSITIVE_INFINITY,
+    bytesOf = () => 0,
+  }: Pick<BatchOptions<Item, Result>, 'maxItems' | 'maxBytes' | 'bytesOf'>,
   waiting: readonly Waiting<Item, Result>[],
 ): number {
   const most = Math.min(maxItems, waiting.length);
@@ -65,8 +78,9 @@ function batchSize<Item, Result>(
   return most;
 }
 
-async function send<Item, Result>(
-  options: BatchOptions<Item, Result>,
+/** Sends a batch and tells each item its result, or what went wrong. Never rejects. */
+export async function sendBatch<Item, Result>(
+  options: Pick<BatchOptions<Item, Result>, 'run' | 'isItemRefused'>,
   batch: Waiting<Item, Result>[],
 ): Promise<void> {
   try {
@@ -74,7 +88,7 @@ async function send<Item, Result>(
     for (const [index, entry] of batch.entries()) entry.resolve(results[index]!);
   } catch (error) {
     if (batch.length > 1 && options.isItemRefused?.(error)) {
-      for (const entry of batch) await send(options, [entry]);
+      for (const entry of batch) await sendBatch(options, [entry]);
       return;
     }
     for (const entry of batch) entry.reject(error);

@@ -1,5 +1,5 @@
 import type { NamedCalendar } from '../model.ts';
-import type { BusinessCalendar } from '../protocol/resources.ts';
+import type { ActiveWindow, BusinessCalendar } from '../protocol/resources.ts';
 import type { Sql } from './database.ts';
 import { sqlState } from './errors.ts';
 
@@ -57,6 +57,26 @@ export async function findCalendar(
     where project = ${project} and name = ${name}
   `;
   return row ? toCalendar(row) : null;
+}
+
+/** Windows that queues have beside a calendar. */
+export interface CalendarUse {
+  windows: ActiveWindow[];
+  /** The first by name of the queues that have just these. */
+  queue: string;
+}
+
+/** The different windows of the queues that name a calendar. Reads the table of queues. No locks. */
+export async function listCalendarUses(
+  sql: Sql,
+  project: string,
+  name: string,
+): Promise<CalendarUse[]> {
+  return sql<CalendarUse[]>`
+    select coalesce(q.settings -> 'activeWindows', '[]') as windows, min(q.name) as queue
+    from errand.queue q where q.project = ${project} and q.calendar = ${name}
+    group by 1 order by 2
+  `;
 }
 
 /** A page of a project's calendars by name, those after `afterName`. Index: primary key. No locks. */

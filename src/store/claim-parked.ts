@@ -49,29 +49,29 @@ export async function claimParkedTasks(sql: Sql, input: ParkedClaimInput): Promi
       from fence
       cross join unnest(
         ${column('integer', (f) => f.queue)}, ${column('bigint', (f) => f.version)},
-        ${column('text', (f) => f.flowKey)}, ${column('integer', (f) => f.limit)},
-        ${column('float', (f) => f.dispatchDeadlineSeconds)}
-      ) as w(queue, version, flow_key, lim, deadline)
-      join errand.queue q
-        on q.id = w.queue and q.pool = ${input.pool} and not q.is_purging
-        and q.version = w.version and q.paused_at is null
+        ${column('text', (f) => f.flowKey)}, ${column('integer', (f) => f.limit)}
+      ) as w(queue, version, flow_key, lim)
+      cross join lateral (
+        select from errand.queue q
+        where q.id = w.queue and q.pool = ${input.pool} and not q.is_purging
+          and q.version = w.version and q.paused_at is null
+        limit 1 for share skip locked
+      ) q
     ),
     pick as materialized (
-      select p.queue, p.flow_key, p.rank, p.seq, w.deadline
+      select p.place
       from wanted w cross join lateral (
-        select p.queue, p.flow_key, p.rank, p.seq from errand.parked p
+        select p.ctid as place from errand.parked p
         where p.shard = ${shard} and p.queue = w.queue and p.flow_key = w.flow_key
         order by p.rank, p.seq limit w.lim
         for update skip locked
       ) p
     ),
     taken as (
-      delete from errand.parked p using pick k
-      where p.shard = ${shard} and p.queue = k.queue and p.flow_key = k.flow_key
-        and p.rank = k.rank and p.seq = k.seq
-      returning p.*, k.deadline
+      delete from errand.parked where ctid = any(array(select place from pick))
+      returning *
     ),
-    ${leaseTaken(sql, input)}
+    ${leaseTaken(sql, input, input.flows)}
     select o.queue as open_queue, ${claimedColumns(sql)}
     from (select distinct queue from wanted) o left join loaded l on l.queue = o.queue
     order by l.queue, l.rank, l.seq

@@ -1,4 +1,5 @@
 import type { ClaimedTask } from '../model.ts';
+import { columnsOf } from './array.ts';
 import type { Sql } from './database.ts';
 import { taskIdText } from './task-id.ts';
 
@@ -85,20 +86,31 @@ export function ownershipFence(sql: Sql, { pool, shard, dispatcher, epoch }: Cla
 }
 
 /**
- * What `taken` has deleted from its room, with the queue's `deadline`, is leased, and `loaded` has it with
- * its payload.
+ * What `taken` has deleted from its room is leased, and `loaded` has it with its payload. Each task is
+ * looked up by itself (the limit keeps the planner from joining the other way round).
  */
-export function leaseTaken(sql: Sql, input: Claimant) {
+export function leaseTaken(
+  sql: Sql,
+  input: Claimant,
+  queues: readonly { queue: number; dispatchDeadlineSeconds: number }[],
+) {
   const { shard } = input;
+  const column = columnsOf(sql, queues);
+  const deadline = sql`(${column('float', (q) => q.dispatchDeadlineSeconds)})[
+    array_position(${column('integer', (q) => q.queue)}, k.queue)]`;
   return sql`
     loaded as materialized (
       select t.url, t.method, t.headers, t.content_type, t.body, t.name, t.flow_key, t.retry,
         t.expire_at, t.dispatch_deadline_ms, t.retention_seconds,
         k.task, k.queue, t.rank, k.seq, k.step, k.attempt + 1 as attempt, k.due_at,
         k.first_attempt_at, k.previous_status, gen_random_uuid() as lease_id,
-        now() + make_interval(secs => coalesce(t.dispatch_deadline_ms / 1000.0, k.deadline)
+        now() + make_interval(secs => coalesce(t.dispatch_deadline_ms / 1000.0, ${deadline})
           + ${input.leaseMarginSeconds}::double precision) as expires_at
-      from taken k join errand.task t on t.shard = ${shard} and t.id = k.task and t.step = k.step
+      from taken k
+      cross join lateral (
+        select t.* from errand.task t
+        where t.shard = ${shard} and t.id = k.task and t.step = k.step limit 1
+      ) t
     ),
     leased as (
       insert into errand.lease (

@@ -1,7 +1,7 @@
 import type { QueueRecord } from '../model.ts';
 import { array } from './array.ts';
 import type { Sql } from './database.ts';
-import { isLive } from './ownership-list.ts';
+import type { DispatcherPulse } from './ownership.ts';
 import { taskIdText } from './task-id.ts';
 
 /** What a drain still has to see gone. */
@@ -91,18 +91,30 @@ export async function countUndone(
   return row!.undone;
 }
 
-/** True when a live dispatcher serves the pool, `except` left aside. Reads one small table. No locks. */
-export async function isPoolServed(
+/** Another dispatcher of the queue's pool, be it alive or not. */
+export interface OtherDispatcher extends Omit<DispatcherPulse, 'pool' | 'isLeaving'> {
+  /** True for the owner of the queue's shard. */
+  isOwner: boolean;
+}
+
+/**
+ * The dispatchers that could dispatch the queue, `except` left aside; one that is leaving only ends its
+ * calls. Reads small tables. No locks.
+ */
+export async function listOthers(
   sql: Sql,
-  pool: string,
+  { id, pool, shard }: Pick<QueueRecord, 'id' | 'pool' | 'shard'>,
   { except }: { except: { host: string; pid: number } },
-): Promise<boolean> {
-  const [row] = await sql<{ is_served: boolean }[]>`
-    select exists (
-      select from errand.dispatcher d
-      where d.pool = ${pool} and ${isLive(sql)}
-        and (d.host <> ${except.host} or d.pid <> ${except.pid})
-    ) as is_served
+): Promise<OtherDispatcher[]> {
+  return sql<OtherDispatcher[]>`
+    select d.id, d.heartbeat, d.takeover_seconds * 1000 as "takeoverMs", d.only_queue as "onlyQueue",
+      exists (
+        select from errand.ownership o
+        where o.pool = ${pool} and o.shard = ${shard} and o.dispatcher = d.id
+      ) as "isOwner"
+    from errand.dispatcher d
+    where d.pool = ${pool} and not d.is_leaving
+      and (d.only_queue is null or d.only_queue = ${id})
+      and (d.host <> ${except.host} or d.pid <> ${except.pid})
   `;
-  return row!.is_served;
 }

@@ -118,6 +118,25 @@ export function isRowRefused(error: unknown): boolean {
   );
 }
 
+/**
+ * What the requests that had the tasks' Idempotency-Keys before came to; a task whose key is free has no
+ * entry. Index: primary key. No locks: a request that is under way is not seen.
+ */
+export async function findRepeats(
+  sql: Sql,
+  tasks: readonly NewTask[],
+): Promise<Map<NewTask, Enqueued>> {
+  const keyed = tasks
+    .filter(({ idempotency }) => idempotency !== null)
+    .map((task, index) => ({ task, index }));
+  const holders = [...(await findHolders(sql, keyed))];
+  return new Map(
+    holders.flatMap(([index, result]) =>
+      result.kind === 'name-taken' ? [] : [[keyed[index]!.task, result]],
+    ),
+  );
+}
+
 /** Who holds the key or the name that refused rows asked for, by their index. Found by primary key. */
 async function findHolders(
   sql: Sql,

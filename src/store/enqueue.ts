@@ -92,8 +92,11 @@ export function freshTasks(sql: Sql, tasks: readonly NewTask[]) {
     )`;
 }
 
-/** Sequence numbers are drawn in the order of the batch: first in, first out holds within it too. */
-export function insertTasks(sql: Sql, source: ReturnType<Sql>) {
+/**
+ * Sequence numbers are drawn in the order of the batch: first in, first out holds within it too. Of
+ * those that are due only `waiting` become ready: default all.
+ */
+export function insertTasks(sql: Sql, source: ReturnType<Sql>, waiting = source) {
   return sql`
     cold as (
       insert into errand.task (
@@ -106,7 +109,7 @@ export function insertTasks(sql: Sql, source: ReturnType<Sql>) {
     ready as (
       insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at)
       select shard, queue, rank, nextval('errand.task_seq'), id, 0, 0, scheduled_at
-      from (select * from ${source} where scheduled_at <= now() order by ord) o
+      from (select * from ${waiting} where scheduled_at <= now() order by ord) o
       returning task, seq
     ),
     scheduled as (

@@ -25,7 +25,12 @@ const NOT_STARTED = new Set([
   'ENETUNREACH',
   'CONNECT_TIMEOUT',
   '57P03', // cannot_connect_now: starting up or shutting down
+  '57014', // query_canceled: by somebody, or by a statement_timeout of the role
+  '53000', // insufficient_resources, of which the others are kinds
+  '53100', // disk_full
+  '53200', // out_of_memory
   '53300', // too_many_connections
+  '53400', // configuration_limit_exceeded
   '25006', // read_only_sql_transaction: this is a standby
   '28P01',
   '28000',
@@ -45,6 +50,7 @@ const UNKNOWN = new Set([
   '08006',
   '08003',
   '08000',
+  '08P01', // What PgBouncer says of everything, such as a server that went away or cannot be reached.
 ]);
 
 /**

@@ -113,26 +113,30 @@ export async function findFlowLeases(sql: Sql, { id, shard }: FlowQueue): Promis
 }
 
 /**
- * Which of these tasks live still, and which are leased: ended, cancelled and removed ones are neither. By
- * the (shard, task) keys of the rooms.
+ * Which of these tasks live still, and which of them are leased or parked: ended, cancelled and removed
+ * ones do not. By the (shard, task) keys of the rooms.
  */
 export async function findLivingTasks(
   sql: Sql,
   shard: number,
   taskIds: readonly string[],
-): Promise<{ living: Set<string>; leased: Set<string> }> {
-  const rows = await sql<{ task: string; is_leased: boolean }[]>`
-    select d.task, l.is_leased
+): Promise<{ living: Set<string>; leased: Set<string>; parked: Set<string> }> {
+  const rows = await sql<{ task: string; is_leased: boolean; is_parked: boolean }[]>`
+    select d.task, l.is_leased, l.is_parked
     from unnest(${array(sql, 'uuid', taskIds)}) as d(task)
     cross join lateral (
-      select exists (select from errand.lease r where r.shard = ${shard} and r.task = d.task) as is_leased
+      select exists (select from errand.lease r where r.shard = ${shard} and r.task = d.task) as is_leased,
+        exists (select from errand.parked r where r.shard = ${shard} and r.task = d.task) as is_parked
     ) l
-    where l.is_leased or exists (select from errand.scheduled r where r.shard = ${shard} and r.task = d.task)
+    where l.is_leased or l.is_parked
+      or exists (select from errand.scheduled r where r.shard = ${shard} and r.task = d.task)
       or exists (select from errand.ready r where r.shard = ${shard} and r.task = d.task)
-      or exists (select from errand.parked r where r.shard = ${shard} and r.task = d.task)
   `;
+  const ids = (some: readonly { task: string }[]) =>
+    new Set(some.map(({ task }) => taskIdText(task)));
   return {
-    living: new Set(rows.map(({ task }) => taskIdText(task))),
-    leased: new Set(rows.flatMap(({ task, is_leased }) => (is_leased ? [taskIdText(task)] : []))),
+    living: ids(rows),
+    leased: ids(rows.filter((row) => row.is_leased)),
+    parked: ids(rows.filter((row) => row.is_parked)),
   };
 }

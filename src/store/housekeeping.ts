@@ -105,48 +105,44 @@ export async function listPurges(
 
 /**
  * One batch of a purge: deletes what lies in `ready`, `parked` and `scheduled` of a queue from before its
- * purge, with the cold rows and the names. The first two go by their primary keys; `scheduled` has no index by queue,
- * so its shard is walked (a purge is rare, the walk bounded by the limit). When nothing is left, the
- * queue may be claimed from again, with a new version. Returns how many tasks went.
+ * purge, with the cold rows and the names. The first two go by their primary keys; `scheduled` has no
+ * index by queue, so its shard is walked (a purge is rare, the walk bounded by the limit). None is joined
+ * with the queue's row: planned by hash, that read 97,000 rows for 50. When nothing is left, the queue may
+ * be claimed from again, with a new version. Returns how many tasks went.
  */
 export async function purgeBatch(
   sql: Sql,
   input: { queue: number; shard: number; limit: number },
 ): Promise<number> {
+  const purgedBefore = sql`(select purged_before from target)`;
   const [row] = await sql<{ deleted: number }[]>`
     with target as materialized (
-      select id, shard, purged_before from errand.queue
+      select id, purged_before from errand.queue
       where id = ${input.queue} and purged_before is not null
     ),
     from_ready as (
-      delete from errand.ready r
-      using (
-        select r.shard, r.queue, r.rank, r.seq from target q
-        join errand.ready r on r.shard = q.shard and r.queue = q.id and r.task < q.purged_before
-        limit ${input.limit} for update of r
-      ) x
-      where r.shard = x.shard and r.queue = x.queue and r.rank = x.rank and r.seq = x.seq
-      returning r.shard, r.task
+      delete from errand.ready where ctid = any(array(
+        select ctid from errand.ready
+        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
+        limit ${input.limit} for update
+      ))
+      returning shard, task
     ),
     from_parked as (
-      delete from errand.parked p
-      using (
-        select p.shard, p.task from target q
-        join errand.parked p on p.shard = q.shard and p.queue = q.id and p.task < q.purged_before
-        limit ${input.limit} for update of p
-      ) x
-      where p.shard = x.shard and p.task = x.task
-      returning p.shard, p.task
+      delete from errand.parked where ctid = any(array(
+        select ctid from errand.parked
+        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
+        limit ${input.limit} for update
+      ))
+      returning shard, task
     ),
     from_scheduled as (
-      delete from errand.scheduled c
-      using (
-        select c.shard, c.due_at, c.task from target q
-        join errand.scheduled c on c.shard = q.shard and c.queue = q.id and c.task < q.purged_before
-        limit ${input.limit} for update of c
-      ) x
-      where c.shard = x.shard and c.due_at = x.due_at and c.task = x.task
-      returning c.shard, c.task
+      delete from errand.scheduled where ctid = any(array(
+        select ctid from errand.scheduled
+        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
+        limit ${input.limit} for update
+      ))
+      returning shard, task
     ),
     gone as materialized (
       select * from from_ready union all select * from from_parked union all select * from from_scheduled

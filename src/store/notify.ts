@@ -62,7 +62,7 @@ async function notify(sql: Sql, payload: string): Promise<void> {
 
 /** Of several tasks of one (queue, rank) only the lowest place, and the earliest due time, matter. */
 function keepFirst(waiting: Map<string, WakeUp>, wakeUp: WakeUp): void {
-  const key = `${wakeUp.queue}:${wakeUp.rank}:${wakeUp.seq === null}`;
+  const key = `${wakeUp.queue}:${wakeUp.rank}:${wakeUp.seq === null}:${wakeUp.ended?.taskId}`;
   const known = waiting.get(key);
   const isFirst =
     known === undefined ||
@@ -72,30 +72,34 @@ function keepFirst(waiting: Map<string, WakeUp>, wakeUp: WakeUp): void {
   if (isFirst) waiting.set(key, wakeUp);
 }
 
+type EncodedWakeUp = [number, number, number, string | null, number, WakeUp['ended']?];
+
 function encode(wakeUps: WakeUp[]): string {
   const text = JSON.stringify(
-    wakeUps.map(({ shard, queue, rank, seq, dueInSeconds }) => [
+    wakeUps.map(({ shard, queue, rank, seq, dueInSeconds, ended }) => [
       shard,
       queue,
       rank,
       seq,
       Math.round(dueInSeconds * 1000) / 1000,
+      ...(ended === undefined ? [] : [ended]),
     ]),
   );
-  return text.length <= MAX_PAYLOAD_BYTES ? text : EVERYTHING;
+  return Buffer.byteLength(text) <= MAX_PAYLOAD_BYTES ? text : EVERYTHING;
 }
 
 /** Null for "look at everything", which is also the answer to what another version may send. */
 function decode(payload: string): WakeUp[] | null {
   if (payload === EVERYTHING) return null;
   try {
-    const rows = JSON.parse(payload) as [number, number, number, string | null, number][];
-    return rows.map(([shard, queue, rank, seq, dueInSeconds]) => ({
+    const rows = JSON.parse(payload) as EncodedWakeUp[];
+    return rows.map(([shard, queue, rank, seq, dueInSeconds, ended]) => ({
       shard,
       queue,
       rank,
       seq,
       dueInSeconds,
+      ...(ended === undefined ? {} : { ended }),
     }));
   } catch {
     return null;

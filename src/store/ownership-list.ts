@@ -1,6 +1,9 @@
 import type { Sql } from './database.ts';
 
-/** A dispatcher that was not seen for this long serves nothing: its shards are about to be taken. */
+/**
+ * A dispatcher that was not seen for this long, or for its own take-over time where that is longer,
+ * serves nothing: its shards are about to be taken.
+ */
 export const LIVE_SECONDS = 15;
 
 export interface DispatcherRecord {
@@ -32,17 +35,22 @@ export interface UnservedPool {
   queues: number;
 }
 
-/** Pools that queues are set to and that no live dispatcher serves. Reads the table of queues. No locks. */
+/**
+ * Pools that queues are set to and that no live dispatcher serves; a drain serves one queue, not the
+ * pool. Reads the table of queues. No locks.
+ */
 export async function listUnservedPools(sql: Sql): Promise<UnservedPool[]> {
   return sql<UnservedPool[]>`
     select q.pool, count(*)::integer as queues from errand.queue q
     where q.deleted_at is null
-      and not exists (select from errand.dispatcher d where d.pool = q.pool and ${isLive(sql)})
+      and not exists (select from errand.dispatcher d where d.pool = q.pool
+        and d.only_queue is null and not d.is_leaving and ${isLive(sql)})
     group by q.pool order by q.pool
   `;
 }
 
 /** By the database's clock, whatever the processes take the time to be. `d` is the dispatcher. */
 export function isLive(sql: Sql) {
-  return sql`(d.seen_at > now() - make_interval(secs => ${LIVE_SECONDS}))`;
+  return sql`(d.seen_at > now() - make_interval(
+    secs => greatest(${LIVE_SECONDS}::double precision, d.takeover_seconds)))`;
 }

@@ -8,7 +8,17 @@ export interface Heartbeat {
   isAlive: boolean;
   /** True when the pool has shards that nobody owns. */
   hasFreeShards: boolean;
-  dispatchers: { id: number; pool: string; heartbeat: string; isLeaving: boolean }[];
+  dispatchers: DispatcherPulse[];
+}
+
+export interface DispatcherPulse {
+  id: number;
+  pool: string;
+  heartbeat: string;
+  takeoverMs: number;
+  isLeaving: boolean;
+  /** The queue that it drains; null for one that serves its whole pool. */
+  onlyQueue: number | null;
 }
 
 export interface OwnedShard {
@@ -16,12 +26,35 @@ export interface OwnedShard {
   epoch: string;
 }
 
-/** What a graceful owner leaves to the next: levels of the token buckets that were not full. */
-export interface Handover {
-  /** Seconds since the epoch, by the database's clock. */
+/** Seconds for which the buckets of flow keys had been filling, if they were empty before: level over rate. */
+export interface FlowFilling {
+  /** A key that is not in here had been filling for `others`. */
+  keys: Record<string, number>;
+  others: number;
+}
+
+/** Tokens in a bucket that nobody took from since. */
+export interface TimedLevel {
+  level: number;
   at: number;
-  /** Queue → tokens. A queue that is not in here was full. */
+}
+
+/** What a graceful owner leaves to the next. Times are seconds since the epoch, by the database's clock. */
+export interface LeftLevels {
+  /** Nobody dispatched from a queue that is not named here since then. */
+  since: number;
+  /** Queue → tokens, of each that it knew. */
   levels: Record<string, number>;
+  /** Queue → tokens, of those that only owners before it knew. */
+  older: Record<string, TimedLevel>;
+  /** Queue → how the buckets of its keys stood. */
+  flows: Record<string, FlowFilling>;
+}
+
+/** The same as it lies in the table; of what nobody owned yet there are levels alone. */
+export interface Handover extends Partial<LeftLevels> {
+  at: number;
+  levels: LeftLevels['levels'];
 }
 
 export interface TakenShard extends OwnedShard {
@@ -29,28 +62,37 @@ export interface TakenShard extends OwnedShard {
   handover: Handover | null;
 }
 
+export interface NewDispatcher {
+  pool: string;
+  host: string;
+  pid: number;
+  /** How long it may be silent until it is struck. Default 10,000. */
+  takeoverMs?: number;
+  /** The queue that it drains. Default: none, it serves its whole pool. */
+  onlyQueue?: number | undefined;
+}
+
 /** Enters a dispatcher; its number is in every lease it takes. */
 export async function registerDispatcher(
   sql: Sql,
-  input: { pool: string; host: string; pid: number },
+  { pool, host, pid, takeoverMs = 10_000, onlyQueue }: NewDispatcher,
 ): Promise<number> {
   const [row] = await sql<{ id: number }[]>`
-    insert into errand.dispatcher (pool, host, pid)
-    values (${input.pool}, ${input.host}, ${input.pid}) returning id
+    insert into errand.dispatcher (pool, host, pid, takeover_seconds, only_queue)
+    values (${pool}, ${host}, ${pid}, ${takeoverMs / 1000}, ${onlyQueue ?? null}) returning id
   `;
   return row!.id;
 }
 
 /** Moves our own counter on and reads everyone's. Each updates only its own row. */
 export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
-  const rows = await sql<
-    (Heartbeat['dispatchers'][number] & { now: Date; mine: boolean; free: boolean })[]
-  >`
+  const rows = await sql<(DispatcherPulse & { now: Date; mine: boolean; free: boolean })[]>`
     with mine as (
       update errand.dispatcher set heartbeat = heartbeat + 1, seen_at = now()
       where id = ${dispatcher} returning id, pool
     )
     select clock_timestamp() as now, d.id, d.pool, d.heartbeat, d.is_leaving as "isLeaving",
+      d.takeover_seconds * 1000 as "takeoverMs", d.only_queue as "onlyQueue",
       exists (select from mine) as mine,
       exists (
         select from errand.ownership o where o.pool = (select pool from mine)
@@ -75,7 +117,14 @@ export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
  */
 export async function takeShards(
   sql: Sql,
-  input: { pool: string; dispatcher: number; dead: readonly number[]; limit: number },
+  input: {
+    pool: string;
+    dispatcher: number;
+    dead: readonly number[];
+    limit: number;
+    /** The shard alone to take. Default: any. */
+    only?: number | undefined;
+  },
 ): Promise<TakenShard[]> {
   return sql<TakenShard[]>`
     update errand.ownership o
@@ -83,7 +132,7 @@ export async function takeShards(
     from (
       select shard, epoch, case when dispatcher is null then handover end as handover
       from errand.ownership f
-      where pool = ${input.pool}
+      where pool = ${input.pool} and shard = coalesce(${input.only ?? null}::smallint, shard)
         and (dispatcher is null or dispatcher = any(${array(sql, 'integer', input.dead)})
           or not exists (select from errand.dispatcher d where d.id = f.dispatcher))
       order by shard limit ${input.limit}
@@ -118,16 +167,16 @@ export async function releaseShards(
   input: {
     pool: string;
     dispatcher: number;
-    shards: readonly { shard: number; levels: Handover['levels'] }[];
+    shards: readonly { shard: number; left: LeftLevels }[];
   },
 ): Promise<void> {
   const column = columnsOf(sql, input.shards);
   await sql`
     update errand.ownership o
     set dispatcher = null, handover = jsonb_build_object(
-      'at', extract(epoch from clock_timestamp())::double precision, 'levels', r.levels::jsonb)
+      'at', extract(epoch from clock_timestamp())::double precision) || r.left_levels::jsonb
     from unnest(${column('smallint', (r) => r.shard)},
-      ${column('text', (r) => JSON.stringify(r.levels))}) as r(shard, levels)
+      ${column('text', (r) => JSON.stringify(r.left))}) as r(shard, left_levels)
     where o.pool = ${input.pool} and o.shard = r.shard and o.dispatcher = ${input.dispatcher}
   `;
 }

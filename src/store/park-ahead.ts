@@ -35,10 +35,10 @@ export async function parkAhead(sql: Sql, input: ParkAheadInput): Promise<number
   const [row] = await sql<{ parked: number }[]>`
     with ${ownershipFence(sql, input)},
     blocked as materialized (
-      select r.queue, r.rank, r.seq, t.flow_key
+      select r.place
       from fence cross join unnest(${ranks}, ${afters}) as k(rank, after)
       cross join lateral (
-        select r.queue, r.rank, r.seq, r.task, r.step from errand.ready r
+        select r.ctid as place, r.task, r.step from errand.ready r
         where r.shard = ${shard} and r.queue = ${queue} and r.rank = k.rank and r.seq > k.after
         order by r.seq limit ${input.limit}
       ) r
@@ -49,16 +49,20 @@ export async function parkAhead(sql: Sql, input: ParkAheadInput): Promise<number
       where t.flow_key = any(${array(sql, 'text', input.flowKeys)})
     ),
     gone as (
-      delete from errand.ready r using blocked b
-      where r.shard = ${shard} and r.queue = b.queue and r.rank = b.rank and r.seq = b.seq
-      returning r.*, b.flow_key
+      delete from errand.ready where ctid = any(array(select place from blocked))
+      returning *
     ),
     parked as (
       insert into errand.parked (shard, queue, flow_key, rank, seq, task, step, attempt, due_at,
         first_attempt_at, previous_status)
-      select shard, queue, flow_key, rank, seq, task, step, attempt, due_at, first_attempt_at,
-        previous_status
-      from gone returning 1
+      select g.shard, g.queue, t.flow_key, g.rank, g.seq, g.task, g.step, g.attempt, g.due_at,
+        g.first_attempt_at, g.previous_status
+      from gone g
+      cross join lateral (
+        select t.flow_key from errand.task t
+        where t.shard = g.shard and t.id = g.task and t.step = g.step limit 1
+      ) t
+      returning 1
     )
     select count(*)::integer as parked from parked
   `;

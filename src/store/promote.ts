@@ -50,16 +50,15 @@ export async function promoteDue(
     with due as materialized (
       select d.* from unnest(${array(sql, 'smallint', shards)}) as s(shard)
       cross join lateral (
-        select c.shard, c.due_at, c.task from errand.scheduled c
+        select c.ctid as place from errand.scheduled c
         where c.shard = s.shard and c.due_at >= ${floor} and c.due_at <= now()
         order by c.due_at limit ${input.limit}
         for update skip locked
       ) d
     ),
     gone as (
-      delete from errand.scheduled c using due d
-      where c.shard = d.shard and c.due_at = d.due_at and c.task = d.task
-      returning c.*
+      delete from errand.scheduled where ctid = any(array(select place from due))
+      returning *
     ),
     ready as (
       insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at, first_attempt_at,

@@ -17,9 +17,10 @@ const FOREIGN_KEY_VIOLATION = '23503';
  * tasks and its pause. A new one gets the shard that has the fewest queues of its pool. Throws what
  * `isUnknownCalendar` knows when it names a calendar that the project does not have.
  *
- * Index: `queue_name`. Locks the queue's row, and its calendar's against deletion. Two that create one name at once both succeed: the
- * second finds the first's row in the conflict and replaces it. The update comes first only because
- * an insert that conflicts uses up an id. Safe to repeat.
+ * Index: `queue_name`. Locks the queue's row, for which it waits while a claim holds it, and its
+ * calendar's against deletion. Two that create one name at once both succeed: the second finds the
+ * first's row in the conflict and replaces it. The update comes first only because an insert that
+ * conflicts uses up an id. Safe to repeat.
  */
 export async function putQueue(
   sql: Sql,

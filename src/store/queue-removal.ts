@@ -61,6 +61,9 @@ export async function deleteQueue(
           and s.task >= coalesce(q.purged_before, ${LOWEST_ID}))
       ))
       returning q.id
+    ),
+    unsaid as (
+      delete from errand.queue_status where queue in (select id from gone)
     )
     select exists (select from target) as is_found, exists (select from gone) as is_deleted
   `;

@@ -1,7 +1,8 @@
-import type { NamedCalendar, QueueRecord, QueueSettings } from '../model.ts';
+import type { NamedCalendar, QueueRecord, QueueSettings, WebhookSecretRecord } from '../model.ts';
 import { DEFAULT_FLOW_LIMITS, DEFAULT_QUEUE_SETTINGS } from '../model.ts';
 import { array } from './array.ts';
 import type { Sql } from './database.ts';
+import { isAmong, type QueuePatterns } from './queue-patterns.ts';
 
 /** Settings as given: what is left out is the default's, also when defaults change later. */
 export type PartialQueueSettings = {
@@ -31,6 +32,7 @@ export interface QueueRow {
   paused_at: Date | null;
   is_purging: boolean;
   pool_changed_at: Date | null;
+  webhook_secrets: WebhookSecretRecord[];
   created_at: Date;
   updated_at: Date;
 }
@@ -88,30 +90,15 @@ export async function loadQueuesByIds(sql: Sql, ids: readonly number[]): Promise
   return rows.map(toQueue);
 }
 
-/**
- * The queues that live on these shards of a pool. Reads the whole table, which is small: meant for a
- * dispatcher that takes shards over, and for its reload now and then. No locks.
- */
-export async function loadQueuesByShards(
-  sql: Sql,
-  pool: string,
-  shards: readonly number[],
-): Promise<QueueRecord[]> {
-  const rows = await sql<QueueRow[]>`
-    select ${queueColumns(sql)} from errand.queue q
-    where pool = ${pool} and shard = any(${array(sql, 'smallint', shards)}) and deleted_at is null
-  `;
-  return rows.map(toQueue);
-}
-
 /** A page of a project's queues by name, those after `afterName`. Index: `queue_name`. No locks. */
 export async function listQueues(
   sql: Sql,
-  input: { project: string; afterName: string; limit: number },
+  input: { project: string; afterName: string; limit: number; among?: QueuePatterns },
 ): Promise<QueueRecord[]> {
   const rows = await sql<QueueRow[]>`
     select ${queueColumns(sql)} from errand.queue q
     where project = ${input.project} and name > ${input.afterName} and deleted_at is null
+      and ${isAmong(sql, input.among ?? null)}
     order by name limit ${input.limit}
   `;
   return rows.map(toQueue);
@@ -119,7 +106,7 @@ export async function listQueues(
 
 export function queueColumns(sql: Sql) {
   return sql`q.id, q.project, q.name, q.shard, q.pool, q.version, q.settings, q.paused_at,
-    q.is_purging, q.pool_changed_at, q.created_at, q.updated_at,
+    q.is_purging, q.pool_changed_at, q.webhook_secrets, q.created_at, q.updated_at,
     (select jsonb_build_object('name', c.name) || c.settings from errand.calendar c
       where c.project = q.project and c.name = q.calendar) as calendar`;
 }
@@ -141,6 +128,7 @@ export function toQueue(row: QueueRow): QueueRecord {
     paused: row.paused_at !== null,
     isPurging: row.is_purging,
     poolChangedAt: row.pool_changed_at,
+    webhookSecrets: row.webhook_secrets,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

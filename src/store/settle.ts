@@ -9,8 +9,12 @@ export interface Settled {
   wakeUps: WakeUp[];
 }
 
-/** A lease that was settled, or a place in `ready` that a next step got. */
+/**
+ * What came of a lease that is to be told of, or a place in `ready` that a next step got; and a row by
+ * itself with the number of leases that were settled.
+ */
 interface SettledRow {
+  settled: number | null;
   lease_id: string | null;
   queue: number;
   rank: number;
@@ -38,6 +42,7 @@ export async function settleTasks(
   shard: number,
   settlements: readonly Settlement[],
 ): Promise<Settled> {
+  const leaseIds = new Set(settlements.map(({ leaseId }) => leaseId));
   const rows = await sql<SettledRow[]>`
     with done as materialized (${decisionRows(sql, settlements)}),
     held as materialized (
@@ -122,15 +127,20 @@ export async function settleTasks(
         case when kind = 'retry' then status end
       from verdict where kind = 'retry' or (kind = 'continue' and due_at > now())
     )
-    select lease_id, queue, rank, null::bigint as seq,
+    select null::integer as settled, lease_id, queue, rank, null::bigint as seq,
       case when kind = 'retry' or (kind = 'continue' and due_at > now())
         then extract(epoch from due_at - now())::double precision end as due_in
     from verdict
+    where kind in ('retry', 'continue') or (select count(*) from held) < ${leaseIds.size}
     union all
-    select null, queue, rank, seq, 0 from ready
+    select null, null, queue, rank, seq, 0 from ready
+    union all
+    select count(*)::integer, null, null, null, null, null from held
   `;
+  // Mostly all of them were: only of a batch with others are the lease ids told.
+  const areAll = rows.at(-1)!.settled === leaseIds.size;
   return {
-    leaseIds: new Set(rows.flatMap((row) => row.lease_id ?? [])),
+    leaseIds: areAll ? leaseIds : new Set(rows.flatMap((row) => row.lease_id ?? [])),
     wakeUps: rows.flatMap((row) => wakeUp(shard, row)),
   };
 }

@@ -1,4 +1,4 @@
-import { DEFAULT_QUEUE_SETTINGS } from '../model.ts';
+import { DEFAULT_QUEUE_SETTINGS, type WakeUp } from '../model.ts';
 import type { Sql } from './database.ts';
 import { shardOf } from './task-id.ts';
 import { MOVED, whileItMoves } from './task-move.ts';
@@ -11,8 +11,8 @@ import {
 } from './task-read.ts';
 
 export type Cancelled =
-  /** It waited, and has ended as cancelled. */
-  | { kind: 'cancelled'; task: TaskRecord }
+  /** It waited, and has ended as cancelled. `wakeUps`: who owns its queue has to know, if it had a flow key. */
+  | { kind: 'cancelled'; task: TaskRecord; wakeUps: WakeUp[] }
   /** It is being dispatched: whatever comes of that attempt, it will end as cancelled. */
   | { kind: 'requested'; task: TaskRecord }
   /** It had ended before; nothing changed. */
@@ -96,5 +96,12 @@ function judge(
     finishedAt: row.ended_at,
     reason: REASON,
   };
-  return { kind: 'cancelled', task: ended };
+  return { kind: 'cancelled', task: ended, wakeUps: wakeUpsOfEnded(task) };
+}
+
+/** A task that ended while it waited may have held its key. */
+export function wakeUpsOfEnded({ id, queueId, rank, flowKey }: TaskRecord): WakeUp[] {
+  if (flowKey === null) return [];
+  const place = { shard: shardOf(id), queue: queueId, rank, seq: null, dueInSeconds: 0 };
+  return [{ ...place, ended: { taskId: id, flowKey } }];
 }

@@ -1,10 +1,15 @@
+import type { WakeUp } from '../model.ts';
 import type { Sql } from './database.ts';
+import { wakeUpsOfEnded } from './task-cancel.ts';
 import { shardOf } from './task-id.ts';
 import { MOVED, whileItMoves } from './task-move.ts';
-import { selectTask, type TaskRef } from './task-read.ts';
+import { selectTask, type TaskRef, type TaskRow, taskRecord } from './task-read.ts';
 
-/** `leased`: its cancel was requested, and it can be removed once that attempt has ended. */
-export type Deleted = 'deleted' | 'leased' | 'not-found';
+export type Deleted =
+  /** `wakeUps`: who owns its queue has to know, if it had a flow key. */
+  | { kind: 'deleted'; wakeUps: WakeUp[] }
+  /** `leased`: its cancel was requested, and it can be removed once that attempt has ended. */
+  | { kind: 'leased' | 'not-found' };
 
 /**
  * Removes a task and every trace of it: its room's row, its steps, its attempts and its name, which is
@@ -21,7 +26,7 @@ export async function deleteTask(sql: Sql, ref: TaskRef): Promise<Deleted> {
 async function tryDelete(sql: Sql, ref: TaskRef): Promise<Deleted | typeof MOVED> {
   const shard = shardOf(ref.taskId);
   const task = sql`${ref.taskId}::uuid`;
-  const [row] = await sql<{ is_removed: boolean; is_requested: boolean }[]>`
+  const [row] = await sql<(TaskRow & { is_removed: boolean; is_requested: boolean })[]>`
     with seen as materialized (${selectTask(sql, ref)}),
     from_ready as (
       delete from errand.ready r using seen s
@@ -57,10 +62,12 @@ async function tryDelete(sql: Sql, ref: TaskRef): Promise<Deleted | typeof MOVED
     attempts as (
       delete from errand.attempt a using gone g where a.shard = ${shard} and a.task = ${task}
     )
-    select exists (select from gone) as is_removed, exists (select from requested) as is_requested
-    from seen
+    select s.*, exists (select from gone) as is_removed,
+      exists (select from requested) as is_requested
+    from seen s
   `;
-  if (row === undefined) return 'not-found';
-  if (row.is_requested) return 'leased';
-  return row.is_removed ? 'deleted' : MOVED;
+  if (row === undefined) return { kind: 'not-found' };
+  if (row.is_requested) return { kind: 'leased' };
+  if (!row.is_removed) return MOVED;
+  return { kind: 'deleted', wakeUps: wakeUpsOfEnded(taskRecord(row)) };
 }

@@ -1,6 +1,7 @@
 import { SHARDS } from '../model.ts';
 import type { TaskState } from '../protocol/resources.ts';
 import type { Sql } from './database.ts';
+import { isAmong, type QueuePatterns } from './queue-patterns.ts';
 import { taskIdText } from './task-id.ts';
 import {
   type Fragment,
@@ -16,6 +17,8 @@ import {
 export interface TaskFilter {
   project: string;
   queue: string | null;
+  /** Queues that may be shown at all. Default every one. */
+  among?: QueuePatterns;
   state: TaskState | null;
   owner: string | null;
   limit: number;
@@ -52,6 +55,7 @@ export async function listTasks(sql: Sql, filter: TaskFilter): Promise<TaskPage>
       from errand.queue q
       where project = ${filter.project} and deleted_at is null
         ${filter.queue === null ? sql`` : sql`and name = ${filter.queue}`}
+        and ${isAmong(sql, filter.among ?? null)}
     ),
     scanned as materialized (${walk(sql, filter)}),
     floor as materialized (

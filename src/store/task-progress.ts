@@ -24,8 +24,10 @@ export async function setProgress(sql: Sql, input: SetProgress): Promise<Progres
 }
 
 async function trySet(sql: Sql, input: SetProgress): Promise<ProgressSet | typeof MOVED> {
-  const { taskId, progress, leaseId } = input;
+  const { taskId, leaseId } = input;
   const shard = shardOf(taskId);
+  // The column is a `real`, which Postgres refuses to round 1e-50 to.
+  const progress = Math.fround(input.progress);
   const [row] = await sql<{ is_ended: boolean; holds_lease: boolean; is_set: boolean }[]>`
     with seen as materialized (
       select s.id, s.step, s.finished_at is not null as is_ended,

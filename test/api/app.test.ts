@@ -66,8 +66,13 @@ describe('createApi()', () => {
   });
 
   it('logs a bug by its code and place, and shows and logs nothing else of it', async () => {
+    let runs = 0;
     const database = {
-      run: () => Promise.reject(new TypeError('the payload is secret')),
+      // The first asks for the project.
+      run: <Result>() =>
+        runs++ === 0
+          ? Promise.resolve({ name: 'default', quotas: {} } as Result)
+          : Promise.reject(new TypeError('the payload is secret')),
       close: () => Promise.resolve(),
     };
     await withParts({ database }, async ({ call, logged }) => {

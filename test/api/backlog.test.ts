@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBacklog } from '../../src/api/backlog.ts';
 import { findQueue } from '../../src/store/queue.ts';
+import { newTask } from '../support/new-task.ts';
 import { type ApiFixture, createApiFixture, expectProblem } from './api-fixture.ts';
 
 let fixture: ApiFixture;
@@ -38,7 +39,37 @@ describe('A queue with maxBacklog', () => {
     const { body } = await call('POST', '/v1/queues/full-batch/tasks/batch', { body: { tasks } });
     const statuses = body.items.map((item: { status: number }) => item.status);
     expect(statuses).toEqual([201, 400, 201, 201, 429]);
-    expect(body.items[4].problem).toMatchObject({ code: 'queue-full', status: 429 });
+    const problem = { code: 'queue-full', status: 429, retryAfterSeconds: 1 };
+    expect(body.items[4].problem).toMatchObject(problem);
+  });
+
+  it('answers the repeat of an Idempotency-Key with its first task, however full it is', async () => {
+    await makeQueue('full-repeated', 1);
+    const path = '/v1/queues/full-repeated/tasks';
+    const post = (key: string, body: object = task) =>
+      call('POST', path, { body, headers: { 'idempotency-key': key } });
+    const first = await post('payment-1');
+    expect(first.status).toBe(201);
+    const again = await post('payment-1');
+    expect([again.status, again.body.id]).toEqual([200, first.body.id]);
+    expectProblem(await post('payment-1', { url: task.url }), 'idempotency-mismatch');
+    const refused = await post('payment-2');
+    expectProblem(refused, 'queue-full');
+    expect(refused.body.retryAfterSeconds).toBe(1);
+  });
+
+  it('takes no room for the repeats in a batch', async () => {
+    await makeQueue('full-batch-repeated', 3);
+    const post = (count: number) =>
+      call('POST', '/v1/queues/full-batch-repeated/tasks/batch', {
+        body: { tasks: Array.from({ length: count }, () => task) },
+        headers: { 'idempotency-key': 'batch' },
+      });
+    const first = (await post(2)).body.items;
+    const again = (await post(4)).body.items;
+    const statuses = again.map(({ status }: { status: number }) => status);
+    expect(statuses).toEqual([200, 200, 201, 429]);
+    expect(again[1].task.id).toBe(first[1].task.id);
   });
 
   it('leaves room for another when a name was taken', async () => {
@@ -66,7 +97,7 @@ describe('createBacklog()', () => {
     const queue = await makeQueue('recounted', 1);
     let nowMs = 0;
     const backlog = createBacklog(fixture.database, () => nowMs);
-    const places = async () => (await backlog.reserve(queue, 1)).places;
+    const places = async () => (await backlog.admit(queue, [newTask()])).accepted.length;
     expect(await places()).toBe(1);
     nowMs = 999;
     expect(await places()).toBe(0);
@@ -80,6 +111,7 @@ describe('createBacklog()', () => {
       run: () => Promise.reject(new Error('asked')),
       close: () => Promise.resolve(),
     };
-    expect((await createBacklog(database).reserve(queue, 7)).places).toBe(7);
+    const tasks = Array.from({ length: 7 }, () => newTask());
+    expect((await createBacklog(database).admit(queue, tasks)).accepted).toEqual(tasks);
   });
 });

@@ -23,6 +23,8 @@ const TEXT = 'text of 1 to 500 characters, without NUL and lone surrogates';
 const URL_TEXT = 'text of 1 to 2083 characters, without NUL and lone surrogates';
 const URL_EXPECTED = 'an absolute http or https URL';
 const NO_FIELD = 'no field of this name';
+/** What is said of a header’s value, which may be a credential. */
+const text = (characters: number) => `text of ${characters} characters`;
 const headers = (value: unknown) => ({ target: { headers: value } });
 const baseUrl = (value: unknown) => ({ target: { baseUrl: value } });
 
@@ -72,7 +74,7 @@ describe.each(['PUT', 'PATCH'])('%s of a queue names what is wrong with', (metho
       [
         '/target/baseUrl',
         'a URL without user name and password: send an Authorization header instead',
-        '"https://u:p@a.example/"',
+        '"https://…@a.example/"',
       ],
     ],
     [
@@ -81,17 +83,17 @@ describe.each(['PUT', 'PATCH'])('%s of a queue names what is wrong with', (metho
       ['/target/baseUrl', 'a URL without a fragment', '"https://a.example/#"'],
     ],
     ['NUL in a URL', baseUrl('https://a/\0'), ['/target/baseUrl', URL_TEXT, '"https://a/\\u0000"']],
-    ['a reserved header', headers({ Host: 'a' }), ['/target/headers/Host', RESERVED, '"a"']],
+    ['a reserved header', headers({ Host: 'a' }), ['/target/headers/Host', RESERVED, text(1)]],
     [
       'one of ours',
       headers({ 'Errand-Step': 'a' }),
-      ['/target/headers/Errand-Step', RESERVED, '"a"'],
+      ['/target/headers/Errand-Step', RESERVED, text(1)],
     ],
-    ['a header name', headers({ 'a b': 'c' }), ['/target/headers/a b', HEADER_NAME, '"c"']],
-    ['an empty name', headers({ '': 'c' }), ['/target/headers/', HEADER_NAME, '"c"']],
-    ['a line break', headers({ a: 'b\r\nc' }), ['/target/headers/a', HEADER_VALUE, '"b\\r\\nc"']],
-    ['a value beyond Latin-1', headers({ a: '€' }), ['/target/headers/a', HEADER_VALUE, '"€"']],
-    ['NUL in a value', headers({ a: '\0' }), ['/target/headers/a', HEADER_VALUE, '"\\u0000"']],
+    ['a header name', headers({ 'a b': 'c' }), ['/target/headers/a b', HEADER_NAME, text(1)]],
+    ['an empty name', headers({ '': 'c' }), ['/target/headers/', HEADER_NAME, text(1)]],
+    ['a line break', headers({ a: 'b\r\nc' }), ['/target/headers/a', HEADER_VALUE, text(4)]],
+    ['a value beyond Latin-1', headers({ a: '€' }), ['/target/headers/a', HEADER_VALUE, text(1)]],
+    ['NUL in a value', headers({ a: '\0' }), ['/target/headers/a', HEADER_VALUE, text(1)]],
     ['a number as value', headers({ a: 1 }), ['/target/headers/a', 'text', '1']],
     [
       'a header twice',

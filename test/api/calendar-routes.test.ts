@@ -47,6 +47,36 @@ describe('PUT /v1/calendars/{calendar}', () => {
     expect(expectProblem(answer, 'invalid-request').errors).toMatchObject([{ pointer }]);
   });
 
+  it('refuses one on whose business days a queue that names it would never open', async () => {
+    const saturdays = { days: ['sat'], start: '10:00', end: '12:00', timeZone: 'UTC' };
+    const everyDay = { ...UTC, weekend: [] };
+    await call('PUT', '/v1/calendars/shops', { body: everyDay });
+    for (const [name, activeWindows] of [
+      ['shop-b', [saturdays]],
+      ['shop-a', [saturdays]],
+      ['always', []],
+    ] as const) {
+      const body = { businessDaysOnly: 'shops', activeWindows };
+      expect((await call('PUT', `/v1/queues/${name}`, { body })).status).toBe(201);
+    }
+    const refused = await call('PUT', '/v1/calendars/shops', { body: UTC });
+    const expected = 'business days on which queue "shop-a", which names the calendar, ever opens';
+    expect(expectProblem(refused, 'invalid-request').errors).toMatchObject([
+      { pointer: '/weekend', expected },
+    ]);
+    const nextYears = Array.from({ length: 420 }, (_, day) =>
+      new Date(Date.now() + (day - 2) * 86_400_000).toISOString().slice(0, 10),
+    );
+    const holidays = nextYears.filter((date) => new Date(date).getUTCDay() === 6);
+    const closed = await call('PUT', '/v1/calendars/shops', { body: { ...everyDay, holidays } });
+    expect(expectProblem(closed, 'invalid-request').errors).toMatchObject([
+      { pointer: '/holidays', expected },
+    ]);
+    expect((await call('GET', '/v1/calendars/shops')).body).toMatchObject({ holidays: [] });
+    const good = await call('PUT', '/v1/calendars/shops', { body: { ...UTC, weekend: ['sun'] } });
+    expect(good.status).toBe(200);
+  });
+
   it('refuses a name that cannot be one', async () => {
     const answer = await call('PUT', '/v1/calendars/a%20b', { body: UTC });
     expect(expectProblem(answer, 'invalid-request').errors).toMatchObject([

@@ -31,7 +31,7 @@ describe('errand dev', () => {
       const list = await paste(second);
       return list.items[0]?.state === 'succeeded' ? list.items : null;
     });
-    expect(items).toEqual([expect.objectContaining({ method: 'GET', lastStatus: 200 })]);
+    expect(items).toEqual([expect.objectContaining({ method: 'POST', lastStatus: 200 })]);
     expect(await stop(errand)).toBe(0);
     expect(processesNaming(dataDir)).toEqual([]);
   });

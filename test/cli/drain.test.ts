@@ -116,11 +116,18 @@ describe('errand drain, where a dispatcher serves the pool', () => {
   it('watches it empty the queue', async () => {
     const dispatcher = start('dispatch', '--pool', 'live');
     await dispatcher.says(/"msg":"errand is up"/);
-    target.answer = (_, response) => void setTimeout(() => response.end(), 300);
+    const open: (() => void)[] = [];
+    target.answer = (_, response) => void open.push(() => response.end());
     const name = await createQueue(40, 'live');
-    const { code, stdout } = await drain('--queue', name);
-    expect(stdout).toMatch(/ dispatched in [\d.]+ s, nothing is waiting\n$/);
-    expect([code, callsTo(name)]).toEqual([0, 40]);
+    await target.arrived(40);
+    const draining = start('drain', '--queue', name);
+    await draining.says(/0 of 40 done, 40 in flight/);
+    for (const answer of open) answer();
+    expect(await draining.ended).toBe(0);
+    expect(draining.stdout()).toMatch(
+      /: 40 tasks dispatched by others in [\d.]+ s, nothing is waiting\n$/,
+    );
+    expect(callsTo(name)).toBe(40);
     const registered = await sql`select pid from errand.dispatcher`;
     expect(registered.map(({ pid }) => pid)).toEqual([dispatcher.child.pid]);
   });
@@ -143,9 +150,74 @@ describe('errand drain, where a dispatcher serves the pool', () => {
     target.answer = (_, response) => void response.end();
     for (const answer of open) answer();
     expect(await draining.ended).toBe(0);
-    expect(draining.stdout()).toMatch(/: 300 tasks dispatched in /);
+    expect(draining.stdout()).toMatch(/: 300 tasks dispatched, \d+ of them by others, in /);
     expect(callsTo(name)).toBe(300);
     expect(await sql`select from errand.dispatcher`).toHaveLength(1);
+  });
+});
+
+describe('errand drain, where a dispatcher was killed', () => {
+  it('steps in about the take-over time later', async () => {
+    const dispatcher = start('dispatch', '--pool', 'mortal');
+    await dispatcher.says(/"msg":"errand is up"/);
+    dispatcher.child.kill('SIGKILL');
+    await dispatcher.ended;
+    const name = await createQueue(10, 'mortal');
+    const draining = start('drain', '--queue', name);
+    expect(await draining.ended).toBe(0);
+    const [, seconds] = /: 10 tasks dispatched in ([\d.]+) s/.exec(draining.stdout())!;
+    // 2 s, and whatever else a busy machine takes.
+    expect(Number(seconds)).toBeLessThan(12);
+    expect(callsTo(name)).toBe(10);
+    expect(await sql`select from errand.dispatcher`).toHaveLength(0);
+  });
+});
+
+describe('errand drain, beside another', () => {
+  /** What it says it did: all that was dispatched, and what of it by others. */
+  function told({ stdout }: ErrandProcess): { all: number; others: number } {
+    const [, all, others, byOthers] =
+      /: (\d+) tasks? dispatched(?:, (\d+) of them by others,)?( by others)? in /.exec(stdout())!;
+    return { all: Number(all), others: Number(byOthers ? all : (others ?? 0)) };
+  }
+
+  it('of the same queue, each ends well and says what it did itself', async () => {
+    target.answer = (_, response) => void setTimeout(() => response.end(), 200);
+    const name = await createQueue(250);
+    const drains = [start('drain', '--queue', name), start('drain', '--queue', name)];
+    expect(await Promise.all(drains.map(({ ended }) => ended))).toEqual([0, 0]);
+    expect(callsTo(name)).toBe(250);
+    const own = drains.map(told).map(({ all, others }) => all - others);
+    expect(own[0]! + own[1]!).toBe(250);
+    expect(await sql`select from errand.dispatcher`).toHaveLength(0);
+  });
+
+  it('goes on where one of the same queue was killed', async () => {
+    target.answer = () => {};
+    const name = await createQueue(3);
+    const first = start('drain', '--queue', name);
+    await target.arrived(3);
+    const second = start('drain', '--queue', name);
+    await until(() => second.stderr().includes('in flight'), { what: 'its progress' });
+    target.answer = (_, response) => void response.end();
+    first.child.kill('SIGKILL');
+    await first.ended;
+    expect(await second.ended).toBe(0);
+    // The three that were lost are tried again a little later, which is not waited for.
+    expect(second.stdout()).toMatch(/nothing is waiting/);
+  });
+
+  it('of another queue, it does not wait for that one', async () => {
+    const [slow, quick] = [await createQueue(1), await createQueue(5)];
+    target.answer = ({ path }, response) => {
+      if (path !== `/${slow}`) response.end();
+    };
+    const first = start('drain', '--queue', slow);
+    await target.arrived(1);
+    const second = start('drain', '--queue', quick);
+    expect(await second.ended).toBe(0);
+    expect(second.stdout()).toMatch(/: 5 tasks dispatched in /);
+    expect(first.child.exitCode).toBeNull();
   });
 });
 

@@ -38,14 +38,19 @@ export function spawnErrand(
   function find(pattern: RegExp): RegExpExecArray | null {
     const match = pattern.exec(stdout + stderr);
     if (match || child.exitCode === null) return match;
-    throw new Error(`errand ended without saying ${pattern}:\n${stdout}${stderr}`);
+    throw new Error(`errand ended without saying ${pattern}:`);
   }
 
   return {
     child,
     stdout: () => stdout,
     stderr: () => stderr,
-    says: (pattern) => until(() => find(pattern), { timeoutMs: 25_000, what: String(pattern) }),
+    async says(pattern) {
+      const options = { timeoutMs: 25_000, what: String(pattern) };
+      return until(() => find(pattern), options).catch((error: Error) => {
+        throw new Error(`${error.message}\n${stdout}${stderr}`, { cause: error });
+      });
+    },
     ended: once(child, 'close').then(([code]) => code),
   };
 }

@@ -34,6 +34,8 @@ describe('errand', () => {
       'verify',
       'key',
       'project',
+      'signing-key',
+      'master-key',
       'openapi',
     ]) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
@@ -50,7 +52,7 @@ describe('errand', () => {
     const { stdout } = await runErrand(['serve', '--help']);
     const source = await readFile('src/config.ts', 'utf8');
     const variables = source.match(/(?<=: ')(DATABASE_URL|ERRAND_\w+)(?=',\n)/g) ?? [];
-    expect(variables).toHaveLength(16);
+    expect(variables).toHaveLength(17);
     for (const name of variables) expect(stdout).toContain(`\n  ${name} `);
   });
 });
@@ -108,12 +110,12 @@ describe('errand key', () => {
     expect(key).toMatch(/^errand_[0-9a-f]{16}_[0-9a-f]{64}\n$/);
     const [, id = ''] = key.split('_');
     const listed = (await run('key', 'list')).stdout;
-    expect(listed).toMatch(new RegExp(`^${id} +\\S+Z +- +web app$`, 'm'));
+    expect(listed).toMatch(
+      new RegExp(`^${id} +enqueue,read,manage +\\* +\\S+Z( +-){3} +web app$`, 'm'),
+    );
     expect(listed).not.toContain(key.trim());
     expect(await run('key', 'revoke', id)).toMatchObject({ code: 0 });
-    expect((await run('key', 'list')).stdout).toMatch(
-      new RegExp(`^${id} +\\S+Z +\\S+Z +web app$`, 'm'),
-    );
+    expect((await run('key', 'list')).stdout).toMatch(new RegExp(`^${id} .* \\S+Z +web app$`, 'm'));
   });
 
   it('refuses a project and a key that are not there', async () => {

@@ -8,9 +8,9 @@ function start(deadlineMs = 60_000) {
   const answers: Answer[] = [];
   const aborts: Error[] = [];
   const first = Promise.withResolvers<Answer>();
-  const handler = createAnswerHandler(deadlineMs, (answer) => {
-    answers.push(answer);
-    first.resolve(answer);
+  const handler = createAnswerHandler({ deadlineMs }, (answer) => {
+    answers.push(answer!);
+    first.resolve(answer!);
   });
   const controller = { abort: (reason: Error) => void aborts.push(reason) };
   return { handler, controller, answers, aborts, first: first.promise };

@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_FLOW_LIMITS } from '../../src/model.ts';
 import type { FlowLimits, QueueSettings } from '../../src/protocol/resources.ts';
 import { putQueue } from '../../src/store/queue-change.ts';
-import { cancelTask } from '../../src/store/task-cancel.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import { type Bench, startBench } from '../support/dispatcher.ts';
 import { startTarget, type Target } from '../support/target.ts';
@@ -127,20 +126,6 @@ describe('a queue with limits per flow key', () => {
     expect(paths().indexOf('/b/3')).toBeLessThan(paths().indexOf('/a/1') - 1);
   });
 
-  test('ordered: a key whose holder was cancelled goes on', async () => {
-    target.answer = ({ path }, response) => {
-      if (path === '/a/0') response.statusCode = 500;
-      response.end();
-    };
-    const retry = { ...retrySoon.retry, minBackoffSeconds: 3000, maxBackoffSeconds: 3000 };
-    await setFlow({ ordered: true }, { retry });
-    const [first] = await bench.enqueue(...tasks('a', 'a'));
-    await until(async () => (await count('parked')) === 1 && (await count('lease')) === 0);
-    await bench.database.run((sql) => cancelTask(sql, { project: 'default', taskId: first! }));
-    await finished(2);
-    expect(paths()).toEqual(['/a/0', '/a/1']);
-  });
-
   test('the target sees no key faster than its rate', async () => {
     await setFlow({ maxDispatchesPerSecond: 10, maxBurstSize: 2 });
     await bench.enqueue(...tasks(...times(12, 'a'), ...times(12, 'b')));
@@ -156,25 +141,6 @@ describe('a queue with limits per flow key', () => {
       }
     }
   });
-
-  test('20,000 keys with a task each are all dispatched, and none stays in memory parked', async () => {
-    await setFlow(
-      { maxConcurrentDispatches: 1 },
-      {
-        rateLimits: {
-          maxDispatchesPerSecond: 100_000,
-          maxBurstSize: 100_000,
-          maxConcurrentDispatches: 1_000,
-        },
-      },
-    );
-    const keys = Array.from({ length: 20_000 }, (_, place) => `key-${place}`);
-    for (let from = 0; from < keys.length; from += 1_000) {
-      await bench.enqueue(...tasks(...keys.slice(from, from + 1_000)));
-    }
-    await finished(20_000, 60_000);
-    expect(new Set(paths().map((path) => path.split('/')[1])).size).toBe(20_000);
-  }, 90_000);
 
   test('what is parked comes back when the flow is switched off', async () => {
     const blocked: (() => void)[] = [];

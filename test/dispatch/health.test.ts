@@ -155,7 +155,6 @@ describe('note()', () => {
     await until(() => told.length > 0);
     expect(told).toEqual([
       {
-        closedUntil: null,
         openCircuits: [{ origin: ONE, probeAt: '2026-05-04T12:00:30.000Z' }],
         rateShare: 0.5,
       },

@@ -44,8 +44,8 @@ beforeEach(() => {
   inheritances = createInheritances({ database, clock, shards: () => shards });
 });
 
-function own(handover: Owned['handover'], takenEpoch = '5'): void {
-  shards.set(0, { epoch: takenEpoch, takenEpoch, takenAtMs: TAKEN_MS, handover });
+function own(handover: Owned['handover'], epoch = '5'): void {
+  shards.set(0, { epoch, takenAtMs: TAKEN_MS, handover });
 }
 
 const tokens = (fields = {}) => inheritances.of(queueRecord(fields, LIMITS))?.tokens;
@@ -63,22 +63,40 @@ describe('what a bucket begins with', () => {
     expect(tokens()).toBe(10);
   });
 
-  test('full when the owner before did not name it, empty after a crash', () => {
-    own({ at: TAKEN_MS / 1000, levels: { 2: 1 } });
-    expect(tokens()).toBeUndefined();
+  test('empty at the take-over after a crash', () => {
     own(null);
     expect(tokens()).toBe(0);
+    nowMs += 1_500;
+    expect(tokens()).toBeCloseTo(3);
+  });
+
+  test('full when nobody has ever had it', () => {
+    own({ at: 0, levels: { 2: 1 } });
+    expect(tokens()).toBe(10);
+  });
+
+  test('of a queue that the owner before never met: empty when the one before that had crashed', () => {
+    const at = TAKEN_MS / 1000;
+    own({ at, since: at - 2, levels: {} });
+    expect(tokens()).toBeCloseTo(4);
+    expect(tokens({ createdAt: new Date(TAKEN_MS - 1_000) })).toBe(10);
+  });
+
+  test('of a queue that the owner before never met: what was left to that one', () => {
+    const at = TAKEN_MS / 1000;
+    own({ at, since: at - 60, levels: {}, older: { 1: { level: 0.5, at: at - 2 } } });
+    expect(tokens()).toBeCloseTo(4.5);
   });
 
   test('full after a crash when the queue was made since', () => {
     own(null);
-    expect(tokens({ createdAt: new Date(TAKEN_MS + 1) })).toBeUndefined();
+    expect(tokens({ createdAt: new Date(TAKEN_MS + 1) })).toBe(10);
   });
 
   test('empty when it came from another pool of late, whatever was left', () => {
-    own({ at: TAKEN_MS / 1000, levels: {} });
+    own({ at: TAKEN_MS / 1000, since: TAKEN_MS / 1000 - 3_600, levels: {} });
     expect(tokens({ poolChangedAt: new Date(TAKEN_MS - 1_000) })).toBe(0);
-    expect(tokens({ poolChangedAt: new Date(TAKEN_MS - 3_700_000) })).toBeUndefined();
+    expect(tokens({ poolChangedAt: new Date(TAKEN_MS - 3_700_000) })).toBe(10);
   });
 
   test('nothing is left of a queue on a shard that is not ours', () => {

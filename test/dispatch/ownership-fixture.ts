@@ -72,7 +72,11 @@ export function create(options: Partial<Parameters<typeof createOwnership>[0]>):
     log: silentLog,
     prepare: async () => {},
     onTaken: (shards) => bench.taken.push(...shards),
-    onHandOver: async (shards) => shards.map((shard) => ({ shard, levels: { [shard]: 1.5 } })),
+    onHandOver: async (shards) =>
+      shards.map((shard) => ({
+        shard,
+        left: { since: 0, levels: { [shard]: 1.5 }, older: {}, flows: {} },
+      })),
     onLost: () => {},
     ...options,
   });
@@ -81,7 +85,7 @@ export function create(options: Partial<Parameters<typeof createOwnership>[0]>):
 /** A dispatcher that holds every shard and beats only when told to. */
 export async function registerOther(): Promise<number> {
   const other = await bench.database.run((sql) =>
-    registerDispatcher(sql, { pool: POOL, host: 'other', pid: 2 }),
+    registerDispatcher(sql, { pool: POOL, host: 'other', pid: 2, takeoverMs: TAKEOVER_MS }),
   );
   await bench.database.run((sql) =>
     takeShards(sql, { pool: POOL, dispatcher: other, dead: [], limit: SHARDS }),

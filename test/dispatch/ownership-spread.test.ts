@@ -59,6 +59,25 @@ describe('ownerships of one pool', () => {
     await alien.leave();
   });
 
+  test('one that drains a queue takes its shard alone, and has no share in the others', async () => {
+    const draining = await join({ onlyQueue: { id: 1, shard: 7 } });
+    expect([...draining.shards().keys()]).toEqual([7]);
+    await bench.ownership.start();
+    await spread(63, 1);
+    await nextBeat();
+    await spread(63, 1);
+    await draining.handOver();
+    await spread(64, 0);
+  });
+
+  test('of two that drain queues of one shard, the second takes it when the first has gone', async () => {
+    const first = await join({ onlyQueue: { id: 1, shard: 7 } });
+    const second = await join({ onlyQueue: { id: 2, shard: 7 } });
+    expect([first.shards().size, second.shards().size]).toEqual([1, 0]);
+    await first.leave();
+    await until(() => second.shards().size === 1, { what: 'the shard' });
+  });
+
   test('handOver() moves all shards with their levels, while the calls of the first still end', async () => {
     await bench.ownership.start();
     const second = await join();
@@ -81,7 +100,10 @@ describe('ownerships of one pool', () => {
       database: bench.watched,
       async onHandOver(shards) {
         proxy.cut();
-        return shards.map((shard) => ({ shard, levels: {} }));
+        return shards.map((shard) => ({
+          shard,
+          left: { since: 0, levels: {}, older: {}, flows: {} },
+        }));
       },
     });
     await bench.ownership.start();

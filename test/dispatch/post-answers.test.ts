@@ -145,8 +145,4 @@ describe('post() and requests', () => {
     expect(answer.outcome).toBe('unreachable');
     expect(worker.arrivals).toEqual([]);
   });
-
-  test('a URL that is none is unreachable', async () => {
-    expect(await startPoster()('no url')).toMatchObject({ outcome: 'unreachable' });
-  });
 });

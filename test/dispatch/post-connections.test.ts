@@ -1,10 +1,12 @@
 import { createServer as createHttpServer, request as httpRequest } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { createTargetGuard } from '../../src/dispatch/guard.ts';
 import { createPoster } from '../../src/dispatch/post.ts';
 import type { Responded } from '../../src/policy/answer.ts';
+import { AUTHORITY, SIGNED } from '../support/certificates.ts';
 import { SELF_SIGNED } from '../support/self-signed.ts';
 import { until } from '../support/until.ts';
 import { cleanups, listen, OK, raw, startPoster, target } from './post-fixture.ts';
@@ -54,8 +56,8 @@ describe('post() and connections', () => {
       connections: 8,
     });
     const request = { project: 'default', method: 'POST', headers: {}, body: Buffer.alloc(0) };
-    await poster.post({ ...request, url: worker.url, deadlineMs: 60_000 });
-    const hanging = poster.post({ ...request, url: silent.url, deadlineMs: 60_000 });
+    await poster.post({ ...request, url: new URL(worker.url), deadlineMs: 60_000 });
+    const hanging = poster.post({ ...request, url: new URL(silent.url), deadlineMs: 60_000 });
     await until(() => silent.open() === 1);
     await poster.close();
     expect(await hanging).toMatchObject({ outcome: 'unreachable' });
@@ -83,6 +85,17 @@ describe('post() over TLS', () => {
   test('to a certificate of the given authority goes through', async () => {
     const answer = (await startPoster({ ca: SELF_SIGNED.cert })(await secure())) as Responded;
     expect(answer.body.toString()).toBe('secret');
+  });
+
+  test('to a certificate of a well-known authority goes through beside the given one', async () => {
+    const wellKnown = getCACertificates('default');
+    setDefaultCACertificates([...wellKnown, AUTHORITY]);
+    cleanups.push(async () => setDefaultCACertificates(wellKnown));
+    const server = createHttpsServer(SIGNED.good, (_, response) => response.end('secret'));
+    cleanups.push(async () => server.closeAllConnections());
+    const url = `https://localhost:${await listen(server)}/`;
+    const answer = (await startPoster({ ca: SELF_SIGNED.cert })(url)) as Responded;
+    expect(answer.body?.toString()).toBe('secret');
   });
 
   test('to another name than the certificate has is unreachable', async () => {

@@ -16,16 +16,16 @@ export function startPoster(options: Partial<PosterOptions> = {}) {
   const guard = createTargetGuard({ allow: ['loopback'] });
   const poster = createPoster({ guard, connections: 256, ...options });
   cleanups.push(() => poster.close());
-  return (url: string, request: Partial<PostRequest> = {}): Promise<Answer> =>
+  return (url: string, request: Partial<PostRequest> = {}) =>
     poster.post({
       project: 'default',
-      url,
+      url: new URL(url),
       method: 'POST',
       headers: {},
       body: Buffer.from('payload'),
       deadlineMs: 10_000,
       ...request,
-    });
+    }) as Promise<Answer>;
 }
 
 export async function target(answer?: TargetAnswer) {

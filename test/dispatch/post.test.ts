@@ -60,7 +60,8 @@ describe('post() and its deadline', () => {
     const [answers, tookMs] = await timed(Promise.all(calls));
     expect(answers.map(({ outcome }) => outcome)).toEqual(['timed_out', 'timed_out']);
     expect(tookMs).toBeLessThan(390);
-    expect(silent.accepted()).toBe(1);
+    // The second may still get a connection, but then it is too late to send anything.
+    expect(silent.received().match(/POST/g)).toHaveLength(1);
   });
 });
 

@@ -15,6 +15,7 @@ let stored: Map<number, QueueRecord>;
 let loads: number[][];
 let failure: Error | null;
 let changed: QueueState[];
+let dropped: QueueState[];
 let inheritances: Map<number, Inheritance>;
 let directory: QueueDirectory;
 
@@ -24,6 +25,7 @@ beforeEach(() => {
   loads = [];
   failure = null;
   changed = [];
+  dropped = [];
   inheritances = new Map([[0, { foreign: 0 }]]);
   directory = createQueueDirectory({
     async load(ids) {
@@ -37,6 +39,7 @@ beforeEach(() => {
     log: silentLog,
     inherit: ({ shard }) => inheritances.get(shard) ?? null,
     onChanged: (state) => changed.push(state),
+    onDropped: (states) => dropped.push(...states),
   });
 });
 
@@ -145,7 +148,9 @@ describe('queue directory', () => {
     stored.set(2, queueRecord({ id: 2, shard: 5 }));
     const [first, second] = [await directory.state(1), await directory.state(2)];
     expect(directory.onShards([0, 5])).toEqual([first, second]);
-    expect(directory.drop([5])).toEqual([second]);
+    directory.drop([5]);
+    expect(dropped).toEqual([second]);
+    expect([first, second].map((state) => state!.isDropped)).toEqual([false, true]);
     expect(directory.onShards([0, 5])).toEqual([first]);
     expect(await directory.state(2)).not.toBe(second);
   });
@@ -155,6 +160,8 @@ describe('queue directory', () => {
     stored.set(1, queueRecord({ id: 1, pool: 'batch', version: 2 }));
     await directory.reload([1]);
     expect(directory.onShards([0])).not.toContain(before);
+    expect(dropped).toEqual([before]);
+    expect(before!.isDropped).toBe(true);
     expect(await directory.state(1)).toBeNull();
   });
 

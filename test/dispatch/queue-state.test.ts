@@ -42,6 +42,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
 interface Row {
   rank: number;
   seq: string;
+  body: Uint8Array;
 }
 
 /** The table of ready tasks and one claim at a time, as Postgres and the claimer would have them. */
@@ -70,7 +71,7 @@ function createWorld() {
   const steps: Record<Event['kind'], (event: never) => void> = {
     enqueue({ rank, isLate }: Extract<Event, { kind: 'enqueue' }>) {
       const seq = isLate ? lateSeq-- : nextSeq++;
-      ready.push({ rank, seq: String(seq) });
+      ready.push({ rank, seq: String(seq), body: Buffer.alloc(200) });
       noteReady(state, rank, seq);
     },
     plan({ slots }: Extract<Event, { kind: 'plan' }>) {
@@ -234,5 +235,5 @@ describe('queue state', () => {
 });
 
 function rows(...seqs: number[]): Row[] {
-  return seqs.map((seq) => ({ rank: 0, seq: String(seq) }));
+  return seqs.map((seq) => ({ rank: 0, seq: String(seq), body: Buffer.alloc(200) }));
 }

@@ -58,7 +58,10 @@ describe('requestHeaders()', () => {
   });
 
   test('gives all attempts of a task one trace, and each a span of its own', () => {
-    const [first, second] = [headersOf().traceparent!, headersOf().traceparent!];
+    const [first, second] = [
+      headersOf({ attempt: 1, leaseId: '5e8c7c1e-5c1c-4f0e-9b0a-b0a7c0ffee01' }).traceparent!,
+      headersOf({ attempt: 2, leaseId: '0d9f1a2b-5c1c-4f0e-9b0a-b0a7c0ffee01' }).traceparent!,
+    ];
     const form = /^00-0198c0de000070008000000000000001-[0-9a-f]{16}-01$/;
     expect(first).toMatch(form);
     expect(second).toMatch(form);

@@ -3,6 +3,7 @@ import { calculateJwkThumbprint, importJWK, jwtVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { makeSigningKey } from '../../src/api/signing-key.ts';
 import { type AttemptClaims, createSigner } from '../../src/dispatch/sign.ts';
+import { createSigningThread } from '../../src/dispatch/signing-thread.ts';
 import { verify } from '../../src/handler/index.ts';
 import { TOKEN_ALGORITHMS } from '../../src/protocol/token.ts';
 import { close, listen, serverUrl, WORKER_URL } from '../support/sign.ts';
@@ -28,7 +29,7 @@ describe.each(TOKEN_ALGORITHMS)('sign() with %s', (algorithm) => {
   test('makes a token that its public key verifies, with every claim of the contract', async () => {
     const key = await makeSigningKey(algorithm);
     const claims = attempt();
-    const token = await (await createSigner(key)).sign(claims);
+    const token = await createSigner(key, createSigningThread()).sign(claims);
     const { payload, protectedHeader } = await jwtVerify(
       token,
       await importJWK(key.publicJwk, algorithm),
@@ -62,7 +63,7 @@ describe.each(TOKEN_ALGORITHMS)('sign() with %s', (algorithm) => {
     const server = await listen((_, response) => void response.end(JSON.stringify(jwks)));
     try {
       const issuer = serverUrl(server);
-      const token = await (await createSigner(key)).sign(attempt({ issuer }));
+      const token = await createSigner(key, createSigningThread()).sign(attempt({ issuer }));
       const options = { issuer, publicUrl: WORKER_URL };
       const { taskId, body } = await verify(request(token, BODY), options);
       expect(taskId).toBe('0198c0de000070008000000000000001');

@@ -157,7 +157,8 @@ describe('several dispatchers', () => {
     await target.arrived(callsBefore + 1);
     expect(target.arrivals[callsBefore]!.atMs - killedMs).toBeLessThan(TAKEOVER_MS + 1_000);
     await ended(400);
-    expect(await lostAttempts()).toBeLessThanOrEqual(left);
+    // A claim that was under way when it was killed may have been committed after the count.
+    expect(await lostAttempts()).toBeLessThanOrEqual(left + SLOTS);
     expect(target.inFlight.most).toBeLessThanOrEqual(SLOTS);
     expect(staleCalls(target.arrivals)).toEqual([]);
   });

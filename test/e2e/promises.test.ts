@@ -163,12 +163,20 @@ describe('errand serve', () => {
   });
 
   test('promise 8: serve refuses private targets unless they are allowed', async () => {
-    service = await startService(database.url, { ...SHORT_TAKEOVER, ERRAND_TARGET_ALLOW: '' });
+    // Taken while loopback was allowed, and claimed when it is so no more.
+    service = await startService(database.url, SHORT_TAKEOVER);
     await reset();
+    await service.client.queues.pause('default');
     const { id } = await service.client.enqueue('default', {
       url: target.url,
       retry: { maxAttempts: 1 },
     });
+    await service.end('SIGTERM');
+    service = await startService(database.url, { ...SHORT_TAKEOVER, ERRAND_TARGET_ALLOW: '' });
+    await expect(service.client.enqueue('default', { url: target.url })).rejects.toMatchObject({
+      code: 'invalid-request',
+    });
+    await service.client.queues.resume('default');
     expect(await service.client.waitFor(id)).toMatchObject({ state: 'failed' });
     const attempts = await service.client.attempts(id);
     expect(attempts.items[0]).toMatchObject({ outcome: 'blocked' });

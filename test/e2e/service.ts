@@ -12,18 +12,23 @@ export interface Service {
   end(signal: NodeJS.Signals): Promise<number | null>;
 }
 
-/** `errand serve` as a real process on this database, ready to be called. */
+/** `errand serve` as a real process on this database, ready to be called; of `entry`, if it is given. */
 export async function startService(
   databaseUrl: string,
   env: Record<string, string> = {},
+  entry?: string,
 ): Promise<Service> {
-  const errand = spawnErrand(['serve'], {
-    DATABASE_URL: databaseUrl,
-    ERRAND_ADMIN_KEY: ADMIN_KEY,
-    ERRAND_PORT: '0',
-    ERRAND_TARGET_ALLOW: 'loopback',
-    ...env,
-  });
+  const errand = spawnErrand(
+    ['serve'],
+    {
+      DATABASE_URL: databaseUrl,
+      ERRAND_ADMIN_KEY: ADMIN_KEY,
+      ERRAND_PORT: '0',
+      ERRAND_TARGET_ALLOW: 'loopback',
+      ...env,
+    },
+    entry,
+  );
   const [, url] = await errand.says(/"url":"(http:[^"]+)".*"msg":"errand is up"/);
   return {
     process: errand,

@@ -47,17 +47,62 @@ describe('array()', () => {
 });
 
 describe('columnsOf()', () => {
-  it('turns rows into columns of one length', async () => {
-    const { sql } = database;
-    const column = columnsOf(sql, [
-      { a: 1, b: 'x' },
-      { a: 2, b: null },
+  interface Row {
+    a: number | null;
+    b?: string | null;
+    c?: Buffer | null;
+  }
+
+  const unnested = async (rows: readonly Row[]) => {
+    const column = columnsOf(database.sql, rows);
+    const found = await database.sql`
+      select * from unnest(
+        ${column('integer', (r) => r.a)}, ${column('text', (r) => r.b)}, ${column('bytea', (r) => r.c)}
+      ) as r(a, b, c)`;
+    return [...found];
+  };
+
+  it('turns rows into columns, in which values and nulls keep their places', async () => {
+    const rows = [
+      { a: 1, b: null, c: Buffer.from([1]) },
+      { a: 2, b: 'x', c: null },
+      { a: 3, b: null, c: Buffer.alloc(0) },
+    ];
+    expect(await unnested(rows)).toEqual(rows);
+    expect(await unnested([{ a: 1 }, { a: 2, b: 'x' }])).toEqual([
+      { a: 1, b: null, c: null },
+      { a: 2, b: 'x', c: null },
     ]);
-    const rows = await sql`
-      select * from unnest(${column('integer', (r) => r.a)}, ${column('text', (r) => r.b)}) as r(a, b)`;
-    expect([...rows]).toEqual([
-      { a: 1, b: 'x' },
-      { a: 2, b: null },
+  });
+
+  it('sends a column without values empty, and it comes out as nulls', async () => {
+    const column = columnsOf(database.sql, [{ a: 1 }, { a: 2 }] as Row[]);
+    const [row] = await database.sql`
+      select cardinality(${column('integer', (r) => r.a)}) as a,
+        cardinality(${column('text', (r) => r.b)}) as b,
+        cardinality(${column('bytea', (r) => r.c)}) as c`;
+    expect(row).toEqual({ a: 2, b: 0, c: 0 });
+    expect(await unnested([{ a: 1 }, { a: 2 }])).toEqual([
+      { a: 1, b: null, c: null },
+      { a: 2, b: null, c: null },
     ]);
+  });
+
+  it('loses no row, even where no column has a value', async () => {
+    const empty = { a: null, b: null, c: null };
+    expect(await unnested([empty, empty])).toEqual([empty, empty]);
+    expect(await unnested([])).toEqual([]);
+  });
+
+  it('brings back as many rows as it was given, whatever is null in them', async () => {
+    const row = fc.record({
+      a: fc.option(fc.integer({ min: -1000, max: 1000 })),
+      b: fc.option(fc.string({ unit: 'grapheme-ascii' })),
+      c: fc.option(fc.uint8Array().map((value) => Buffer.from(value))),
+    });
+    const check = async (rows: Row[]) => {
+      expect(await unnested(rows)).toEqual(rows);
+    };
+    await fc.assert(fc.asyncProperty(fc.array(row, { maxLength: 5 }), check), { numRuns: 50 });
   });
 });

@@ -160,7 +160,8 @@ describe('openDatabase()', () => {
   });
 
   it('passes on what is not about the way to the database', async () => {
-    expect(await failure(database.run((sql) => sql`select 1 / 0`))).toBe('22012');
+    const wrong = (sql: Sql) => sql`select 1 / 0`;
+    expect(await failure(database.run(wrong, { timeoutMs: 10_000 }))).toBe('22012');
   });
 
   it('refuses to run once closed, and closes though statements hang', async () => {

@@ -48,6 +48,24 @@ describe('createNotifier()', () => {
     expect(heard).toEqual([news]);
   });
 
+  it('tells of each task that ended by itself, whatever letters its key is in', async () => {
+    const notify = createNotifier(database);
+    const ended = (taskId: string, flowKey: string) =>
+      wakeUp({ seq: null, ended: { taskId, flowKey } });
+    notify([ended('1', 'a')]);
+    notify([wakeUp({ seq: null }), ended('2', 'ü"'), ended('3', 'a'), ended('3', 'a')]);
+    await until(() => heard.length === 2);
+    expect(heard.flat()).toEqual([
+      ended('1', 'a'),
+      wakeUp({ seq: null }),
+      ended('2', 'ü"'),
+      ended('3', 'a'),
+    ]);
+    // In bytes it does not fit, in letters it would.
+    notify(Array.from({ length: 30 }, (_, place) => ended(`${place}`, '€'.repeat(200))));
+    await until(() => gaps > 0);
+  });
+
   it('sends what piles up meanwhile together: the first place of each queue and rank', async () => {
     const notify = createNotifier(database);
     notify([wakeUp({ seq: '1' })]);

@@ -4,6 +4,7 @@ import {
   beat,
   countForeignLeases,
   leave,
+  type LeftLevels,
   releaseShards,
   renewEpoch,
   strikeDead,
@@ -147,15 +148,17 @@ describe('releaseShards()', () => {
     const pool = await createPool(database.sql, [0, 1]);
     const ids = await Promise.all([1, 2, 3].map(() => register(database.sql, pool)));
     await take(pool, ids[0]!);
-    const shards: { shard: number; levels: Record<string, number> }[] = [
-      { shard: 0, levels: { 7: 2.5 } },
-      { shard: 1, levels: {} },
+    const flows = { 7: { keys: { a: 0.5, b: -0.1 }, others: 60 } };
+    const left: LeftLevels[] = [
+      { since: 5, levels: { 7: 2.5 }, older: {}, flows },
+      { since: 5, levels: {}, older: {}, flows: {} },
     ];
+    const shards = left.map((levels, shard) => ({ shard, left: levels }));
     const beforeSeconds = Date.now() / 1000;
     await releaseShards(database.sql, { pool, dispatcher: ids[0]!, shards });
     expect(await ownersOf(pool)).toEqual([null, null]);
     const taken = await take(pool, ids[1]!);
-    expect(taken.map(({ handover }) => handover?.levels)).toEqual([{ 7: 2.5 }, {}]);
+    expect(taken.map(({ handover }) => handover)).toMatchObject(left);
     expect(Math.abs(taken[0]!.handover!.at - beforeSeconds)).toBeLessThan(60);
     const inherited = await take(pool, ids[2]!, { dead: [ids[1]!] });
     expect(inherited.map(({ handover }) => handover)).toEqual([null, null]);
@@ -166,7 +169,7 @@ describe('releaseShards()', () => {
     const [old, heir] = [await register(database.sql, pool), await register(database.sql, pool)];
     await take(pool, old);
     await take(pool, heir, { dead: [old] });
-    const shards = [{ shard: 0, levels: {} }];
+    const shards = [{ shard: 0, left: { since: 0, levels: {}, older: {}, flows: {} } }];
     await releaseShards(database.sql, { pool, dispatcher: old, shards });
     expect(await ownersOf(pool)).toEqual([heir]);
   });

@@ -188,9 +188,12 @@ describe('a parked task', () => {
   });
 
   it('is cancelled, deleted and told to run like a ready one', async () => {
-    const { ids } = await createParked('a', 'a', 'a');
-    expect(await cancelTask(database.sql, ref(ids[0]!))).toMatchObject({ kind: 'cancelled' });
-    expect(await deleteTask(database.sql, ref(ids[1]!))).toBe('deleted');
+    const { queue, ids } = await createParked('a', 'a', 'a');
+    const wakeUps = (taskId: string) => [{ queue: queue.queue, ended: { taskId, flowKey: 'a' } }];
+    const cancelled = await cancelTask(database.sql, ref(ids[0]!));
+    expect(cancelled).toMatchObject({ kind: 'cancelled', wakeUps: wakeUps(ids[0]!) });
+    const deleted = await deleteTask(database.sql, ref(ids[1]!));
+    expect(deleted).toMatchObject({ kind: 'deleted', wakeUps: wakeUps(ids[1]!) });
     const run = await runTask(database.sql, ref(ids[2]!));
     expect(run).toMatchObject({ kind: 'ready', wakeUp: { rank: RUN_NOW_RANK } });
     expect(await roomsOf(database.sql, ids[2]!)).toEqual(['ready']);
@@ -247,8 +250,9 @@ describe('what a new owner finds of flow keys', () => {
     ]);
     expect(await findFlowLeases(database.sql, of)).toEqual([{ flowKey: 'leased', taskId: ids[4] }]);
     await cancelTask(database.sql, ref(ids[0]!));
-    const { living, leased } = await findLivingTasks(database.sql, 0, ids);
+    const { living, leased, parked } = await findLivingTasks(database.sql, 0, ids);
     expect(living).toEqual(new Set(ids.slice(1)));
     expect(leased).toEqual(new Set([ids[4]]));
+    expect(parked).toEqual(new Set([ids[3]]));
   });
 });

@@ -4,6 +4,8 @@
  */
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BY_KEY } from '../../src/store/database.ts';
+import { purgeBatch } from '../../src/store/housekeeping.ts';
 import { parkTasks } from '../../src/store/park.ts';
 import { parkAhead } from '../../src/store/park-ahead.ts';
 import { createPartitions } from '../../src/store/partitions.ts';
@@ -57,10 +59,20 @@ const BACKLOG = 100_000;
 const BATCH = 50;
 /** Rows that a verb may read of one table for each task it moves. */
 const READS_PER_TASK = 4;
+/** Of the verbs that take tasks out of a room, each by the place where it found them. */
+const TAKES_FROM: Partial<Record<keyof typeof VERBS, string[]>> = {
+  claim: ['ready'],
+  claimParked: ['parked'],
+  parkAhead: ['ready'],
+  promote: ['scheduled'],
+  purge: ['ready', 'parked', 'scheduled'],
+};
 
 let database: TestDatabase;
 let owner: Owner;
 let queues: TestQueue[];
+/** Its shard is its own, for a purge walks what is scheduled there. */
+let purged: TestQueue;
 /** Its statements were planned while everything was empty, as those of a dispatcher that started so. */
 let early: Session;
 let custom: Session;
@@ -71,6 +83,8 @@ async function openSession(planCacheMode: string): Promise<Session> {
   const plans: PlanNode[] = [];
   const sql = postgres(database.url, {
     max: 1,
+    // As those of the service.
+    connection: BY_KEY,
     onnotice: ({ message }) => {
       const json = /plan:\s*(\{.*\})/s.exec(message ?? '')?.[1];
       if (json !== undefined) plans.push(JSON.parse(json).Plan);
@@ -95,6 +109,7 @@ beforeAll(async () => {
   await createPartitions(custom.sql);
   owner = await createOwner(custom.sql);
   queues = await Promise.all([1, 2, 3, 4, 5].map(() => createQueue(custom.sql)));
+  purged = await createQueue(custom.sql, { shard: 7 });
   await analyze();
   for (const verb of Object.values(VERBS)) await verb(early.sql);
   await fillDatabase(custom.sql);
@@ -149,7 +164,28 @@ async function fillDatabase(sql: Sql): Promise<void> {
       where i > ${BACKLOG * 2};
     insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
       select 1, now() - i * interval '1 second', id, 0, queue, rank, 0 from made where i <= 5000`);
+  await fillPurged(sql);
   for (let taken = 0; taken < 3_000; taken += 1_000) await claimSome(sql, 200, 1_000_000 + taken);
+}
+
+/** Tasks of a queue that was purged after they came, in every room where they wait. */
+async function fillPurged(sql: Sql): Promise<void> {
+  const { queue, shard } = purged;
+  const what = (kind: number) => `from old where i % 3 = ${kind}`;
+  await sql.unsafe(`
+    create temp table old as
+      select i, errand.task_id(now() - i * interval '20 ms', ${shard}, gen_random_uuid()) as id
+      from generate_series(1, 20000) i;
+    insert into errand.task (shard, id, step, queue, rank, url, method, body, scheduled_at, created_at)
+      select ${shard}, id, 0, ${queue}, 0, 'http://127.0.0.1:9/', 'POST', '', now(), now() from old;
+    insert into errand.ready (shard, queue, rank, seq, task, step, attempt, due_at)
+      select ${shard}, ${queue}, 0, i, id, 0, 0, now() ${what(0)};
+    insert into errand.parked (shard, queue, flow_key, rank, seq, task, step, attempt, due_at)
+      select ${shard}, ${queue}, 'key', 0, i, id, 0, 0, now() ${what(1)};
+    insert into errand.scheduled (shard, due_at, task, step, queue, rank, attempt)
+      select ${shard}, now() + interval '1 hour', id, 0, ${queue}, 0, 0 ${what(2)};
+    update errand.queue set is_purging = true, purged_before = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+      where id = ${queue}`);
 }
 
 const cursors = RANKS.map((rank) => ({ rank, afterSeq: '0' }));
@@ -195,6 +231,9 @@ const VERBS = {
     await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: null });
     await promoteDue(sql, { shards: [0, 1, 2], limit: BATCH, fromSeconds: 5 });
   },
+  async purge(sql: Sql) {
+    await purgeBatch(sql, { ...purged, limit: Math.floor(BATCH / 3) });
+  },
   async findReady(sql: Sql) {
     await findReady(sql, owner.pool, [0, 1, 2]);
   },
@@ -234,8 +273,11 @@ describe.each([
       const read = accesses(session());
       expect(read.length).toBeGreaterThan(0);
       for (const access of read) {
-        expect(access.how).toMatch(/^(Index|Index Only|Bitmap Heap) Scan$/);
+        expect(access.how).toMatch(/^(Index|Index Only|Bitmap Heap|Tid) Scan$/);
         expect(access.rows).toBeLessThanOrEqual(BATCH * READS_PER_TASK);
+      }
+      for (const table of TAKES_FROM[name] ?? []) {
+        expect(read).toContainEqual(expect.objectContaining({ table, how: 'Tid Scan' }));
       }
     },
   );

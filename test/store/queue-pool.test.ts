@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { SHARDS } from '../../src/model.ts';
-import { loadQueuesByShards, type PartialQueueSettings } from '../../src/store/queue.ts';
+import type { PartialQueueSettings } from '../../src/store/queue.ts';
 import { patchQueue, putQueue } from '../../src/store/queue-change.ts';
 import { useDatabase } from './task-fixture.ts';
 
@@ -25,7 +25,6 @@ describe('putQueue()', () => {
     expect(await ownableShards('made-in')).toBe(SHARDS);
     await put('made', { pool: 'made-in' });
     expect(await ownableShards('made-in')).toBe(SHARDS);
-    expect(await loadQueuesByShards(database.sql, 'made-in', [queue.shard])).toHaveLength(1);
   });
 
   it('moves a queue to another pool, or back to the default, and notes when', async () => {

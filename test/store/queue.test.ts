@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_FLOW_LIMITS, DEFAULT_QUEUE_SETTINGS, type QueueRecord } from '../../src/model.ts';
 import type { Sql } from '../../src/store/database.ts';
-import {
-  findQueue,
-  loadQueuesByIds,
-  loadQueuesByShards,
-  resolveSettings,
-} from '../../src/store/queue.ts';
+import { findQueue, loadQueuesByIds, resolveSettings } from '../../src/store/queue.ts';
 import { patchQueue, putQueue, setQueuePaused } from '../../src/store/queue-change.ts';
 import { deleteQueue, purgeQueue } from '../../src/store/queue-removal.ts';
 import { queueStats } from '../../src/store/queue-stats.ts';
@@ -90,20 +85,6 @@ describe('putQueue()', () => {
         where q.shard = s and deleted_at is null)::integer as queues
       from generate_series(0, 63) s order by 2, 1`;
     expect((await makeQueue('emptiest')).shard).toBe(before[0]!.shard);
-  });
-});
-
-describe('loadQueuesByShards()', () => {
-  it('finds the live queues of these shards of the pool', async () => {
-    const kept = await makeQueue('on-shard');
-    const gone = await makeQueue('gone-from-shard');
-    await deleteQueue(database.sql, { project, name: gone.name, force: false });
-    const found = await loadQueuesByShards(database.sql, 'default', [kept.shard, gone.shard]);
-    const names = found.map((queue) => queue.name);
-    expect(names).toContain('on-shard');
-    expect(names).not.toContain('gone-from-shard');
-    expect(await loadQueuesByShards(database.sql, 'other', [kept.shard])).toEqual([]);
-    expect(await loadQueuesByShards(database.sql, 'default', [])).toEqual([]);
   });
 });
 

@@ -198,10 +198,36 @@ describe('settleTasks()', () => {
     expect(await attempts(stale)).toHaveLength(2);
   });
 
-  it('counts a lease that is named twice in one batch once', async () => {
-    const task = await claimed();
-    await settle(settlementOf(task, retryIn(60)), settlementOf(task, FAIL, { outcome: null }));
-    expect(await rooms(task)).toEqual(['scheduled']);
+  it('leaseIds has those that were valid: all, some or none, with retries among them or not', async () => {
+    const [a, b, c, d] = [await claimed(), await claimed(), await claimed(), await claimed()];
+    const ids = (...tasks: ClaimedTask[]) => new Set(tasks.map(({ leaseId }) => leaseId));
+    const all = await settle(settlementOf(a!, SUCCEED), settlementOf(b!, retryIn(60)));
+    expect(all).toMatchObject({ leaseIds: ids(a!, b!), wakeUps: [{ dueInSeconds: 60 }] });
+    // A valid one that only succeeds makes no row by itself, so that it is told beside a lost one.
+    const some = await settle(
+      ...[a!, b!].map((task) => settlementOf(task, retryIn(60))),
+      ...[c!, d!].map((task) => settlementOf(task, SUCCEED)),
+    );
+    expect(some).toEqual({ leaseIds: ids(c!, d!), wakeUps: [] });
+    const none = await settle(...[a!, b!, c!, d!].map((task) => settlementOf(task, FAIL)));
+    expect(none).toEqual({ leaseIds: new Set(), wakeUps: [] });
+    expect(await settle()).toEqual({ leaseIds: new Set(), wakeUps: [] });
+  });
+
+  it('counts a lease that is named twice in one batch once: the first of them stands', async () => {
+    const [task, other] = [await claimed(), await claimed()];
+    const twice = [
+      settlementOf(task!, retryIn(60)),
+      settlementOf(task!, FAIL, { outcome: null }),
+    ] as const;
+    const settled = await settle(...twice, settlementOf(other!, SUCCEED));
+    expect(settled.leaseIds).toEqual(new Set([task!.leaseId, other!.leaseId]));
+    expect(settled.wakeUps).toHaveLength(1);
+    expect(await rooms(task!)).toEqual(['scheduled']);
+    const third = await claimed();
+    const late = await settle(...twice, settlementOf(third!, SUCCEED), settlementOf(third!, FAIL));
+    expect(late).toEqual({ leaseIds: new Set([third!.leaseId]), wakeUps: [] });
+    expect(await rooms(third!)).toEqual(['succeeded']);
   });
 
   it('two at once settle a lease once', async () => {

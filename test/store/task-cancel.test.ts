@@ -54,7 +54,7 @@ describe('cancelTask()', () => {
         kind: 'cancelled',
         task: { state: 'cancelled', attempts: 0 },
       });
-      expect(result).toEqual({ kind: 'cancelled', task: await read(taskId) });
+      expect(result).toEqual({ kind: 'cancelled', task: await read(taskId), wakeUps: [] });
     }
   });
 
@@ -139,9 +139,9 @@ describe('deleteTask()', () => {
     const task = await claimed('to-remove');
     await settle(database.sql, task, SUCCEED);
     expect(await traces(task.taskId)).toBe(4);
-    expect(await remove(task.taskId)).toBe('deleted');
+    expect(await remove(task.taskId)).toEqual({ kind: 'deleted', wakeUps: [] });
     expect(await traces(task.taskId)).toBe(0);
-    expect(await remove(task.taskId)).toBe('not-found');
+    expect(await remove(task.taskId)).toEqual({ kind: 'not-found' });
     const [again] = await enqueueNamedTasks(database.sql, [newTask({ name: 'to-remove' })]);
     expect(again?.kind).toBe('created');
   });
@@ -149,17 +149,17 @@ describe('deleteTask()', () => {
   it('removes what waits', async () => {
     for (const delaySeconds of [0, 100]) {
       const taskId = await enqueue(database.sql, { delaySeconds });
-      expect(await remove(taskId)).toBe('deleted');
+      expect(await remove(taskId)).toEqual({ kind: 'deleted', wakeUps: [] });
       expect(await read(taskId)).toBeNull();
     }
   });
 
   it('asks a leased task to end instead', async () => {
     const task = await claimed();
-    expect(await remove(task.taskId)).toBe('leased');
+    expect(await remove(task.taskId)).toEqual({ kind: 'leased' });
     await settle(database.sql, task, { kind: 'retry', delaySeconds: 1 });
     expect(await read(task.taskId)).toMatchObject({ state: 'cancelled' });
-    expect(await remove(task.taskId)).toBe('deleted');
+    expect(await remove(task.taskId)).toEqual({ kind: 'deleted', wakeUps: [] });
   });
 
   it('removes nothing of a task that is claimed in that moment', async () => {
@@ -169,13 +169,15 @@ describe('deleteTask()', () => {
         (sql) => claimAll(sql),
         () => remove(taskId),
       ),
-    ).toBe('leased');
+    ).toEqual({ kind: 'leased' });
     expect(await traces(taskId)).toBe(1);
   });
 
   it('finds nothing of another project', async () => {
     const taskId = await enqueue(database.sql);
-    expect(await deleteTask(database.sql, { project: 'other', taskId })).toBe('not-found');
+    expect(await deleteTask(database.sql, { project: 'other', taskId })).toEqual({
+      kind: 'not-found',
+    });
     expect(await traces(taskId)).toBe(1);
   });
 });

@@ -1,5 +1,6 @@
 import { createDispatcher, type Dispatcher } from '../../src/dispatch/dispatcher.ts';
 import type { Log } from '../../src/log.ts';
+import { createSigningThread } from '../../src/dispatch/signing-thread.ts';
 import { createSignerDirectory } from '../../src/signers.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { type Enqueued, enqueueTasks, type NewTask } from '../../src/store/enqueue.ts';
@@ -24,8 +25,10 @@ export async function startBench(
   overrides: Partial<Parameters<typeof createDispatcher>[0]> = {},
 ): Promise<Bench> {
   const test = await createTestDatabase();
-  const database = openDatabase({ url: test.url, connections: 8, name: 'test' });
+  // So long a bound, for a statement of a test must not fail only because the machine is busy.
+  const database = openDatabase({ url: test.url, connections: 8, name: 'test', timeoutMs: 10_000 });
   const dispatchers: Dispatcher[] = [];
+  const signingThread = createSigningThread();
 
   async function startDispatcher(more = {}): Promise<Dispatcher> {
     const dispatcher = createDispatcher({
@@ -40,7 +43,7 @@ export async function startBench(
       targetRules: { allow: ['loopback'] },
       proxy: null,
       ca: null,
-      signerOf: createSignerDirectory(database),
+      signerOf: createSignerDirectory(database, signingThread),
       log: silentLog,
       ...overrides,
       ...more,
@@ -64,6 +67,7 @@ export async function startBench(
     },
     async close() {
       await Promise.all(dispatchers.map((d) => d.drain(0)));
+      await signingThread.close();
       await database.close();
       await test.drop();
     },

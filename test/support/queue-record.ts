@@ -19,6 +19,7 @@ export function queueRecord(
     calendar: null,
     paused: false,
     poolChangedAt: null,
+    webhookSecrets: [],
     isPurging: false,
     createdAt: new Date(0),
     updatedAt: new Date(0),

@@ -21,6 +21,10 @@ export const problemSchema = z
       .string()
       .optional()
       .openapi({ description: 'With `name-taken`: the task that holds the name.' }),
+    retryAfterSeconds: z.int().optional().openapi({
+      description:
+        'With `queue-full`, `quota-exceeded` and `overloaded`: seconds until it is worth another try, also for an item of a batch.',
+    }),
   } satisfies Record<keyof Problem, z.ZodType>)
   .openapi('Problem', { description: 'RFC 9457 problem details.' });
 
@@ -32,7 +36,13 @@ export interface ProblemResponse {
 }
 
 /** What any `/v1` route may answer besides its own problems. */
-const COMMON = ['invalid-request', 'unauthenticated', 'database-unavailable'] as const;
+const COMMON = [
+  'invalid-request',
+  'unauthenticated',
+  'forbidden',
+  'database-unavailable',
+  'overloaded',
+] as const;
 
 /**
  * The error responses of a route, by status: the common ones and those named.

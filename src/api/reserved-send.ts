@@ -1,0 +1,66 @@
+import type { Reservation } from '../model.ts';
+import type { Database } from '../store/database.ts';
+import type { Enqueued, NewTask } from '../store/enqueue.ts';
+import { enqueueReservedTasks, type ReservedResult } from '../store/enqueue-reserved.ts';
+import { isDatabaseAway, sqlState } from '../store/errors.ts';
+
+/** A task on its way, and what its owner keeps for it: null where it goes to `ready` like any other. */
+export interface WantedTask {
+  task: NewTask;
+  reservation: Reservation | null;
+}
+
+export interface SentTask {
+  result: Enqueued | Error;
+  /** True when its owner has it in hand already, and need not be woken. */
+  isTaken: boolean;
+}
+
+/**
+ * Sends tasks in one statement, those that are reserved leased to their owner, and ends every reservation.
+ * What does not go so goes by `send`, as if nothing had been reserved. Never rejects.
+ */
+export function createReservedSend(
+  database: Database,
+  send: (tasks: readonly NewTask[]) => Promise<(Enqueued | Error)[]>,
+): (items: readonly WantedTask[]) => Promise<SentTask[]> {
+  async function sendPlain(items: readonly WantedTask[]): Promise<SentTask[]> {
+    const results = await send(items.map(({ task }) => task));
+    return results.map((result) => ({ result, isTaken: false }));
+  }
+
+  function sendReserved(items: readonly WantedTask[]): Promise<ReservedResult[]> {
+    const granted = items.map(({ task, reservation }) => {
+      return { task, grant: reservation?.grant ?? null };
+    });
+    return database.run((sql) => enqueueReservedTasks(sql, granted));
+  }
+
+  /** Outside of what may fail, so that none is ended twice. */
+  function endReserved(items: readonly WantedTask[], results: ReservedResult[]): SentTask[] {
+    return results.map(({ result, lease }, index) => {
+      const { reservation } = items[index]!;
+      if (lease !== null) reservation!.take(lease);
+      else reservation?.release();
+      return { result, isTaken: lease !== null };
+    });
+  }
+
+  return async (items) => {
+    if (items.every(({ reservation }) => reservation === null)) return sendPlain(items);
+    let results: ReservedResult[];
+    try {
+      results = await sendReserved(items);
+    } catch (error) {
+      const isUnknown = sqlState(error) === 'outcome-unknown';
+      for (const { reservation } of items) {
+        if (isUnknown) reservation?.lose();
+        else reservation?.release();
+      }
+      // Refused as a whole, so none of it was written: one by one it is known which is to blame.
+      if (!isDatabaseAway(error)) return sendPlain(items);
+      return items.map(() => ({ result: error as Error, isTaken: false }));
+    }
+    return endReserved(items, results);
+  };
+}
