@@ -1,24 +1,27 @@
 /**
  * Are the limits exact as seen at the target? Four dispatchers serve queues with more work than they may
- * do, while one of them is killed, one is frozen and woken, one joins and one leaves. See README.md.
+ * do, while one of them is killed, one is frozen and woken, one joins, one leaves and limits are changed.
+ * See README.md.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Cluster, startCluster, startTarget, type Target } from './limits/cluster.ts';
-import { type Course, disturb, leastSeconds } from './limits/disturbances.ts';
-import { findBroken, judgeQueue, percent, type QueueFigures } from './limits/judgement.ts';
-import { describeMachine } from './limits/machine.ts';
-import { type ManyQueues, measureManyQueues } from './limits/many-queues.ts';
+import { disturb, leastSeconds } from './limits/disturbances.ts';
+import { judgeManyQueues, judgeQueue, judgeStaleCalls } from './limits/judgement.ts';
+import { describeMachine } from './machine.ts';
+import { measureManyQueues } from './limits/many-queues.ts';
 import { fillMeasuredQueues, MEASURED } from './limits/measured-queues.ts';
+import { drawCourse } from './limits/picture.ts';
+import { type LimitFigures, renderReport } from './limits/report.ts';
 
 const DISPATCHERS = 4;
 const RESULTS = join(import.meta.dirname, 'results');
 
 const { values } = parseArgs({
   options: {
-    seconds: { type: 'string', default: '75' },
+    seconds: { type: 'string', default: '85' },
     takeover: { type: 'string', default: '10' },
     only: { type: 'string' },
     keep: { type: 'boolean', default: false },
@@ -53,16 +56,18 @@ try {
     values.only === 'limits'
       ? null
       : await measureManyQueues(cluster, target, { idleSeconds: Math.min(10, seconds / 5), say });
-  const broken = findBroken(limits?.queues ?? {}, many);
-  report(limits, many, broken);
-  await keep({
-    machine: await describeMachine(cluster.sql),
-    seconds,
-    takeoverSeconds,
-    limits,
-    many,
-  });
-  if (broken.length > 0) process.exitCode = 1;
+  const findings = [
+    ...Object.values(limits?.queues ?? {}).flatMap((queue) => queue.findings),
+    ...(limits === null ? [] : [judgeStaleCalls(limits.queues)]),
+    ...(many === null ? [] : judgeManyQueues(many)),
+  ];
+  console.log(`\n${renderReport(findings, limits)}`);
+  const machine = await describeMachine(cluster.sql);
+  await keep(
+    'limits.json',
+    JSON.stringify({ machine, seconds, takeoverSeconds, limits, many }, null, 2),
+  );
+  if (findings.some(({ verdict }) => verdict !== 'kept')) process.exitCode = 1;
 } finally {
   await cluster.stop();
   target.stop();
@@ -70,61 +75,24 @@ try {
   else await rm(folder, { recursive: true, force: true });
 }
 
-interface Limits {
-  queues: Record<string, QueueFigures>;
-  lostAttempts: number;
-  longestTargetStallMs: number;
-}
-
-async function measureLimits({ sql, client }: Cluster, { url }: Target): Promise<Limits> {
+async function measureLimits({ sql, client }: Cluster, { url }: Target): Promise<LimitFigures> {
   say('filling the queues');
   await fillMeasuredQueues(cluster, url, seconds);
-  const course: Course = await disturb(cluster, { seconds, takeoverSeconds, say });
+  const course = await disturb(cluster, { seconds, takeoverSeconds, say });
   const sighting = await target.sighting();
   const [row] = await sql<{ lost: number }[]>`
     select count(*)::integer as lost from errand.attempt where outcome = 'lost'`;
-  for (const queue of Object.keys(MEASURED)) await client.queues.delete(queue, { force: true });
+  await keep('limits.svg', drawCourse(course, sighting.arrivals));
+  const names = Object.keys(MEASURED);
+  for (const name of names) await client.queues.delete(name, { force: true });
   return {
-    queues: Object.fromEntries(
-      Object.keys(MEASURED).map((queue) => [queue, judgeQueue(queue, sighting, course)]),
-    ),
+    queues: Object.fromEntries(names.map((name) => [name, judgeQueue(name, sighting, course)])),
     lostAttempts: row!.lost,
     longestTargetStallMs: Math.round(sighting.longestStallMs),
   };
 }
 
-function report(limits: Limits | null, many: ManyQueues | null, broken: string[]): void {
-  for (const [queue, figures] of Object.entries(limits?.queues ?? {})) {
-    const { windows, calls, mostInFlight, allowedInFlight, repeats, staleRepeats } = figures;
-    console.log(`\n${queue}: ${calls} calls`);
-    if (windows !== null) {
-      console.table(
-        Object.fromEntries(
-          Object.entries(windows).map(([s, { most, allowed }]) => [
-            `any ${s}`,
-            { most, allowed: Math.floor(allowed), verdict: most <= allowed ? 'kept' : 'BROKEN' },
-          ]),
-        ),
-      );
-    }
-    console.log(`  most in flight ${mostInFlight}, allowed ${allowedInFlight ?? 'any'}`);
-    if (figures.utilisation !== null)
-      console.log(`  rate used while nothing happened: ${percent(figures.utilisation)}`);
-    console.log(`  called again: ${repeats}, of them stale: ${staleRepeats}`);
-    for (const [name, gap] of Object.entries(figures.gaps))
-      console.log(`  longest gap around ${name}: ${gap.toFixed(2)} s`);
-  }
-  if (limits !== null)
-    console.log(
-      `\nlost attempts ${limits.lostAttempts}; the target itself stalled ${limits.longestTargetStallMs} ms at most`,
-    );
-  if (many !== null) console.table({ 'many queues': many });
-  console.log(
-    broken.length === 0 ? '\nevery bound was kept' : `\nBROKEN\n  ${broken.join('\n  ')}`,
-  );
-}
-
-async function keep(results: object): Promise<void> {
+async function keep(name: string, text: string): Promise<void> {
   await mkdir(RESULTS, { recursive: true });
-  await writeFile(join(RESULTS, 'limits.json'), `${JSON.stringify(results, null, 2)}\n`);
+  await writeFile(join(RESULTS, name), `${text}\n`);
 }

@@ -8,7 +8,7 @@ import { endProcess, freePort, lastLines } from '../../examples/demo/service.ts'
 import { createClient, type ErrandClient } from '../../src/client/index.ts';
 import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 import { connect, type Sql } from '../../src/store/database.ts';
-import type { Sighting } from './sighting.ts';
+import { monotonicMs, type Sighting } from './sighting.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
 const READY_WITHIN_MS = 60_000;
@@ -16,6 +16,8 @@ const READY_WITHIN_MS = 60_000;
 /** One database, one API process and any number of dispatchers, each a process of its own. */
 export interface Cluster {
   sql: Sql;
+  url: string;
+  key: string;
   client: ErrandClient;
   /** Starts one more, and waits until it is registered. Returns its pid. */
   startDispatcher(): Promise<number>;
@@ -35,7 +37,7 @@ export async function startCluster(folder: string, takeoverSeconds: number): Pro
   const children = new Set<ChildProcess>();
   const sql = connect({ url: database.url, connections: 2, name: 'bench' });
 
-  function start(role: string, port: string): { child: ChildProcess; logFile: string } {
+  function start(role: string, port: string): Started {
     const logFile = join(folder, `${role}-${children.size + 1}.log`);
     const log = openSync(logFile, 'a');
     const child = spawn(process.execPath, [PROGRAM, 'serve'], {
@@ -57,10 +59,11 @@ export async function startCluster(folder: string, takeoverSeconds: number): Pro
     return { child, logFile };
   }
 
-  async function until(isReady: () => Promise<boolean>, logFile: string): Promise<void> {
+  async function until(isReady: () => Promise<boolean>, { child, logFile }: Started) {
     const endMs = performance.now() + READY_WITHIN_MS;
     while (!(await isReady())) {
-      if (performance.now() > endMs) throw new Error(`Not ready:\n${lastLines(logFile)}`);
+      if (!isRunning(child) || performance.now() > endMs)
+        throw new Error(`Not ready:\n${lastLines(logFile)}`);
       await pause(50);
     }
   }
@@ -71,19 +74,20 @@ export async function startCluster(folder: string, takeoverSeconds: number): Pro
       (answer) => answer.ok,
       () => false,
     );
-  await until(isUp, api.logFile);
-  const isRunning = (child: ChildProcess) => child.exitCode === null && child.signalCode === null;
+  await until(isUp, api);
 
   return {
     sql,
+    url,
+    key,
     client: createClient({ url, key }),
     async startDispatcher() {
-      const { child, logFile } = start('dispatcher', '0');
-      const pid = child.pid!;
+      const started = start('dispatcher', '0');
+      const pid = started.child.pid!;
       await until(async () => {
         const [row] = await sql`select from errand.dispatcher where pid = ${pid}`;
         return row !== undefined;
-      }, logFile);
+      }, started);
       return pid;
     },
     dispatcher: (pid) => [...children].find((child) => child.pid === pid)!,
@@ -107,6 +111,15 @@ export async function startCluster(folder: string, takeoverSeconds: number): Pro
   };
 }
 
+interface Started {
+  child: ChildProcess;
+  logFile: string;
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
 export interface Target {
   url: string;
   sighting(): Promise<Sighting>;
@@ -122,8 +135,12 @@ export async function startTarget(): Promise<Target> {
     url: `http://127.0.0.1:${port}`,
     async sighting() {
       const answer = once(child, 'message');
+      const askedMs = monotonicMs();
       child.send('report');
-      return (await answer)[0];
+      const [sighting] = (await answer) as [Sighting];
+      if (!(askedMs <= sighting.nowMs && sighting.nowMs <= monotonicMs()))
+        throw new Error('The target goes by another clock: its stamps say nothing about ours');
+      return sighting;
     },
     forget: () => void child.send('forget'),
     stop: () => child.disconnect(),

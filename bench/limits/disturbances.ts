@@ -1,5 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
+import { changeLimits, LIVE_CHANGES_SECONDS } from './live-changes.ts';
+import type { LimitChange } from './phases.ts';
 import { monotonicMs } from './sighting.ts';
 import type { Period } from './windows.ts';
 
@@ -10,13 +12,15 @@ export interface Disturbance extends Period {
 
 export interface Course {
   disturbances: Disturbance[];
+  /** In a steady time, since nothing but the changed limits themselves has to follow them. */
+  changes: LimitChange[];
   /** Times in which nothing happens and nothing has to recover. */
   steady: Period[];
   whole: Period;
 }
 
 /** Steady time between the disturbances, in shares of what is left beside them. */
-const STEADY_SHARES = [0.17, 0.15, 0.12, 0.2, 0.36];
+const STEADY_SHARES = [0.25, 0.2, 0.15, 0.2, 0.2];
 /** What a change of hands needs besides the take-over time, in seconds. */
 const SETTLING = 2;
 
@@ -27,7 +31,7 @@ export function leastSeconds(takeoverSeconds: number): number {
 
 /**
  * Lets the owner of the queue `rate` die, then freezes its successor beyond the take-over time and wakes
- * it up, lets a new dispatcher join, and asks the owner of that moment to leave.
+ * it up, lets a new dispatcher join, asks the owner of that moment to leave, and changes limits live.
  */
 export async function disturb(
   cluster: Cluster,
@@ -36,18 +40,20 @@ export async function disturb(
   const steadySeconds = seconds - disturbedSeconds(takeoverSeconds);
   const course: Course = {
     disturbances: [],
+    changes: [],
     steady: [],
     whole: { fromMs: monotonicMs(), toMs: 0 },
   };
-  const steady = async (index: number) => {
+  const steady = async (index: number, work = async () => {}) => {
     const fromMs = monotonicMs();
     await pause(STEADY_SHARES[index]! * steadySeconds * 1000);
+    await work();
     course.steady.push({ fromMs, toMs: monotonicMs() });
   };
   const happen = async (name: string, work: () => Promise<string>, lastsSeconds: number) => {
     const fromMs = monotonicMs();
     say(`${name} (${await work()})`);
-    await pause(lastsSeconds * 1000 - (monotonicMs() - fromMs));
+    await pause(lastsSeconds * 1000);
     course.disturbances.push({ name, fromMs, toMs: monotonicMs() });
   };
   const signalOwner = async (signal: NodeJS.Signals) => {
@@ -75,7 +81,7 @@ export async function disturb(
     1.5 * takeoverSeconds,
   );
   await happen(
-    'thaw',
+    'wake',
     async () => {
       cluster.dispatcher(frozen).kill('SIGCONT');
       return `pid ${frozen}`;
@@ -94,7 +100,9 @@ export async function disturb(
     async () => `pid ${await signalOwner('SIGTERM')}`,
     SETTLING + takeoverSeconds / 5,
   );
-  await steady(4);
+  await steady(4, async () => {
+    course.changes = await changeLimits(cluster, say);
+  });
   course.whole.toMs = monotonicMs();
   return course;
 }
@@ -106,5 +114,5 @@ interface Options {
 }
 
 function disturbedSeconds(takeoverSeconds: number): number {
-  return 3.1 * takeoverSeconds + 5 * SETTLING;
+  return 3.1 * takeoverSeconds + 5 * SETTLING + LIVE_CHANGES_SECONDS;
 }

@@ -1,25 +1,21 @@
 import type { Course } from './disturbances.ts';
+import {
+  type Finding,
+  judgeChange,
+  judgeConcurrency,
+  judgeRate,
+  lanesOf,
+} from './limit-findings.ts';
 import type { ManyQueues } from './many-queues.ts';
 import { MEASURED } from './measured-queues.ts';
-import type { Sighting } from './sighting.ts';
-import { longestGap, mostAllowed, mostInWindow, utilisation } from './windows.ts';
+import type { Arrival, Sighting } from './sighting.ts';
+import { longestGap } from './windows.ts';
 
-export const BOUND = {
-  utilisation: 0.97,
-  manyQueuesSeconds: 3,
-  idleStatementsPerSecond: 10,
-};
-const WINDOWS_SECONDS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
+const BOUND = { manyQueuesSeconds: 3, idleStatementsPerSecond: 10 };
 
-/** The worst that was seen of one queue, against what it may be. */
 export interface QueueFigures {
   calls: number;
-  /** By the window's length; null without a rate. */
-  windows: Record<string, { most: number; allowed: number }> | null;
-  mostInFlight: number;
-  allowedInFlight: number | null;
-  /** Share of the allowed rate in the steady periods; null without a rate, or with too few calls. */
-  utilisation: number | null;
+  findings: Finding[];
   /** Longest time without a call around each disturbance, in seconds. */
   gaps: Record<string, number>;
   /** Calls beyond the first of each task, and those of them whose attempt number did not rise. */
@@ -27,64 +23,65 @@ export interface QueueFigures {
   staleRepeats: number;
 }
 
-export function judgeQueue(queue: string, sighting: Sighting, course: Course): QueueFigures {
-  const { rate, concurrency } = MEASURED[queue]!;
-  const arrivals = sighting.arrivals.filter((arrival) => arrival.queue === queue);
-  const stamps = arrivals.map(({ atMs }) => atMs);
-  const { whole } = course;
-  const lengths = WINDOWS_SECONDS.filter((s) => s * 1000 <= whole.toMs - whole.fromMs);
+export function judgeQueue(name: string, sighting: Sighting, course: Course): QueueFigures {
+  const queue = MEASURED[name]!;
+  const calls = sighting.arrivals.filter((arrival) => arrival.queue === name);
+  const stamps = calls.map(({ atMs }) => atMs);
+  const lanes = lanesOf(queue, calls);
+  const changes = course.changes.filter((change) => change.queue === name);
+  const title = queue.keys === null ? name : `${name}, each key`;
   return {
-    calls: arrivals.length,
-    windows:
-      rate &&
-      Object.fromEntries(
-        lengths.map((s) => [
-          `${s} s`,
-          { most: mostInWindow(stamps, s * 1000), allowed: mostAllowed(rate, s) },
-        ]),
+    calls: calls.length,
+    findings: [
+      ...judgeRate(title, queue, { lanes, changes, course }),
+      ...judgeConcurrency(title, queue, { lanes, changes, course }),
+      ...changes.map((change, index) =>
+        judgeChange(queue, change, calls, changes[index + 1]?.sentMs ?? course.whole.toMs),
       ),
-    mostInFlight: sighting.mostInFlight[queue] ?? 0,
-    allowedInFlight: concurrency,
-    utilisation: rate && utilisation(stamps, course.steady, rate),
+    ],
     gaps: Object.fromEntries(
       course.disturbances.map((period) => [period.name, longestGap(stamps, period)]),
     ),
-    ...countRepeats(arrivals),
+    ...countRepeats(calls),
   };
 }
 
-/** What was broken, a line each. */
-export function findBroken(
-  queues: Record<string, QueueFigures>,
-  many: ManyQueues | null,
-): string[] {
-  const broken = Object.entries(queues).flatMap(([queue, figures]) => [
-    ...Object.entries(figures.windows ?? {})
-      .filter(([, { most, allowed }]) => most > allowed)
-      .map(([s, { most, allowed }]) => `${queue}: ${most} calls in ${s}, allowed ${allowed}`),
-    ...(figures.mostInFlight > (figures.allowedInFlight ?? Number.POSITIVE_INFINITY)
-      ? [`${queue}: ${figures.mostInFlight} in flight, allowed ${figures.allowedInFlight}`]
-      : []),
-    ...((figures.utilisation ?? 1) < BOUND.utilisation
-      ? [`${queue}: used ${percent(figures.utilisation!)} of its rate while nothing happened`]
-      : []),
-    ...(figures.staleRepeats > 0 ? [`${queue}: ${figures.staleRepeats} stale calls`] : []),
-  ]);
-  if (many === null) return broken;
-  if (many.arrivals !== many.queues) broken.push(`${many.queues} queues: ${many.arrivals} calls`);
-  if (many.dispatchSeconds > BOUND.manyQueuesSeconds)
-    broken.push(`${many.queues} queues: a task in each took ${many.dispatchSeconds.toFixed(1)} s`);
-  if (many.idleStatementsPerSecond >= BOUND.idleStatementsPerSecond)
-    broken.push(`idle: ${many.idleStatementsPerSecond.toFixed(1)} statements a second`);
-  return broken;
+/** A call with a number that its task has had before comes from a dispatcher that lost its lease. */
+export function judgeStaleCalls(queues: Record<string, QueueFigures>): Finding {
+  const stale = Object.values(queues).reduce((sum, { staleRepeats }) => sum + staleRepeats, 0);
+  return {
+    limit: 'all queues: stale calls',
+    worst: String(stale),
+    allowed: '0',
+    verdict: stale > 0 ? 'EXCEEDED' : 'kept',
+    used: null,
+  };
 }
 
-export function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
+export function judgeManyQueues(many: ManyQueues): Finding[] {
+  const { queues, arrivals, dispatchSeconds, idleStatementsPerSecond } = many;
+  const isLate = arrivals !== queues || dispatchSeconds > BOUND.manyQueuesSeconds;
+  const isBusy = idleStatementsPerSecond >= BOUND.idleStatementsPerSecond;
+  return [
+    {
+      limit: `${queues} queues: a task in each`,
+      worst: `${arrivals} called in ${dispatchSeconds.toFixed(1)} s`,
+      allowed: `${BOUND.manyQueuesSeconds} s`,
+      verdict: isLate ? 'EXCEEDED' : 'kept',
+      used: null,
+    },
+    {
+      limit: `${queues} idle queues: statements a dispatcher`,
+      worst: `${idleStatementsPerSecond.toFixed(1)}/s`,
+      allowed: `under ${BOUND.idleStatementsPerSecond}/s`,
+      verdict: isBusy ? 'EXCEEDED' : 'kept',
+      used: null,
+    },
+  ];
 }
 
-/** A call that gives back a lease may repeat its number; one that comes after a later number is stale. */
-function countRepeats(arrivals: Sighting['arrivals']): { repeats: number; staleRepeats: number } {
+/** A lease that is given back was never called, so each call of a task has a number of its own. */
+function countRepeats(arrivals: readonly Arrival[]): { repeats: number; staleRepeats: number } {
   const latest = new Map<string, number>();
   let [repeats, staleRepeats] = [0, 0];
   for (const { task, attempt } of arrivals) {

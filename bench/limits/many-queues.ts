@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { SHARDS } from '../../src/model.ts';
 import { enqueueTasks } from '../../src/store/enqueue.ts';
+import { newTask } from '../../test/support/new-task.ts';
 import type { Cluster, Target } from './cluster.ts';
-import { processorSeconds } from './machine.ts';
+import { processorSeconds } from '../machine.ts';
 import { monotonicMs } from './sighting.ts';
 
 const QUEUES = 10_000;
@@ -63,36 +64,14 @@ async function enqueueOneEach({ sql }: Cluster, queues: Queue[], url: string): P
   const connection = await sql.reserve();
   await connection`begin`;
   for (let from = 0; from < queues.length; from += BATCH) {
-    const tasks = queues.slice(from, from + BATCH).map((queue) => newTask(queue, url));
+    const tasks = queues
+      .slice(from, from + BATCH)
+      .map(({ id, shard }) => newTask({ shard, queue: id, url }));
     await enqueueTasks(connection, tasks);
   }
   await connection`commit`;
   connection.release();
   return monotonicMs();
-}
-
-function newTask({ id, shard }: Queue, url: string) {
-  return {
-    shard,
-    queue: id,
-    rank: 0,
-    url,
-    method: 'POST',
-    headers: null,
-    contentType: null,
-    body: Buffer.from('{}'),
-    name: null,
-    flowKey: null,
-    retry: null,
-    dispatchDeadlineMs: null,
-    retentionSeconds: null,
-    expireAt: null,
-    dueAt: null,
-    delaySeconds: 0,
-    owner: null,
-    labels: null,
-    idempotency: null,
-  };
 }
 
 async function allArrived(target: Target, endMs: number) {

@@ -25,23 +25,42 @@ export function mostAllowed({ ratePerSecond, burst }: Limit, windowSeconds: numb
 }
 
 /**
- * The share of the allowed rate that was used in these periods. It goes by the distance of the arrivals
- * within a period, from its first to its last, and so is right for one call in five seconds too.
+ * The share of the allowed rate that was used in these periods; null where fewer than three calls make
+ * it meaningless. It goes by the distance of the arrivals within a period, from its first to its last,
+ * and so is right for one call in five seconds too.
  */
-export function utilisation(
+export function rateUsed(
   stamps: readonly number[],
   periods: readonly Period[],
-  { ratePerSecond }: Limit,
+  ratePerSecond: number,
 ): number | null {
   let calls = 0;
   let seconds = 0;
-  for (const { fromMs, toMs } of periods) {
-    const within = stamps.filter((atMs) => atMs >= fromMs && atMs <= toMs);
+  for (const period of periods) {
+    const within = stampsIn(stamps, period);
     if (within.length < 2) continue;
     calls += within.length - 1;
     seconds += (within.at(-1)! - within[0]!) / 1000;
   }
-  return seconds === 0 ? null : calls / seconds / ratePerSecond;
+  return calls < 2 ? null : calls / seconds / ratePerSecond;
+}
+
+/**
+ * Seconds from this moment until a half second begins whose calls are nearer to the new rate than to the
+ * old one; Infinity when none does before `untilMs`.
+ */
+export function secondsUntilRate(
+  stamps: readonly number[],
+  { fromMs, toMs }: Period,
+  { from, to }: { from: number; to: number },
+): number {
+  const lookMs = 500;
+  for (let atMs = fromMs; atMs + lookMs <= toMs; atMs += 10) {
+    const within = stampsIn(stamps, { fromMs: atMs, toMs: atMs + lookMs });
+    const perSecond = within.length / (lookMs / 1000);
+    if (Math.abs(perSecond - to) < Math.abs(perSecond - from)) return (atMs - fromMs) / 1000;
+  }
+  return Number.POSITIVE_INFINITY;
 }
 
 /** The longest time without an arrival that lies in the period or reaches into it, in seconds. */
@@ -53,4 +72,8 @@ export function longestGap(stamps: readonly number[], { fromMs, toMs }: Period):
   }
   const last = stamps.at(-1) ?? fromMs;
   return Math.max(longestMs, last < toMs ? toMs - last : 0) / 1000;
+}
+
+export function stampsIn(stamps: readonly number[], { fromMs, toMs }: Period): number[] {
+  return stamps.filter((atMs) => atMs >= fromMs && atMs <= toMs);
 }
