@@ -177,7 +177,8 @@ describe('several dispatchers', () => {
     await sharesBecome({ [pidOf(owner)]: half, [pidOf(other)]: half }, 2 * TAKEOVER_MS);
     await ended(600);
     expect(staleCalls(target.arrivals)).toEqual([]);
-    expect(await lostAttempts()).toBeLessThanOrEqual(left);
+    // A claim that was under way when it was frozen may have been committed after the count.
+    expect(await lostAttempts()).toBeLessThanOrEqual(left + SLOTS);
     expect(target.inFlight.most).toBeLessThanOrEqual(SLOTS);
   });
 
