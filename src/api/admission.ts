@@ -1,7 +1,7 @@
 import type { QueueRecord } from '../model.ts';
 import type { ProjectQuotas } from '../protocol/access.ts';
 import type { Database } from '../store/database.ts';
-import type { Enqueued, NewTask } from '../store/enqueue.ts';
+import type { NewTask } from '../store/enqueue.ts';
 import { findRepeats } from '../store/enqueue-named.ts';
 import { countProjectBacklog } from '../store/project-quota.ts';
 import { createAllowances } from './allowance.ts';
@@ -64,11 +64,6 @@ export function createAdmissions(
     };
   }
 
-  async function findKnown(tasks: readonly NewTask[]): Promise<Map<NewTask, Enqueued>> {
-    const isKeyed = tasks.some(({ idempotency }) => idempotency !== null);
-    return isKeyed ? database.run((sql) => findRepeats(sql, tasks)) : new Map();
-  }
-
   return {
     async admit(queue, tasks, quotas) {
       const inQueue = await backlog.admit(queue, tasks);
@@ -77,7 +72,7 @@ export function createAdmissions(
       const room = await reserve(queue.project, wanted, quotas);
       if (room.granted === wanted) return both(inQueue, room);
       // Only where there is too little room is it worth a statement to know who needs none.
-      const repeats = await findKnown(inQueue.accepted);
+      const repeats = await database.run((sql) => findRepeats(sql, inQueue.accepted));
       const fresh = inQueue.accepted.filter((task) => !repeats.has(task));
       const accepted = fresh.slice(0, room.granted);
       room.giveBack(room.granted - accepted.length);

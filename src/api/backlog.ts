@@ -49,7 +49,9 @@ export function createBacklog(database: Database, nowMs?: () => number): Backlog
       const count = (await cache.get(key))!;
       // Only where there is too little room is it worth a statement to know who needs none.
       const isShort = maxBacklog - count.waiting < tasks.length;
-      const repeats = isShort ? await findKnown(tasks) : new Map<NewTask, Enqueued>();
+      const repeats = isShort
+        ? await database.run((sql) => findRepeats(sql, tasks))
+        : new Map<NewTask, Enqueued>();
       const fresh = tasks.filter((task) => !repeats.has(task));
       const places = Math.max(0, Math.min(fresh.length, maxBacklog - count.waiting));
       count.waiting += places;
@@ -63,11 +65,6 @@ export function createBacklog(database: Database, nowMs?: () => number): Backlog
       };
     },
   };
-
-  async function findKnown(tasks: readonly NewTask[]): Promise<Map<NewTask, Enqueued>> {
-    const isKeyed = tasks.some(({ idempotency }) => idempotency !== null);
-    return isKeyed ? database.run((sql) => findRepeats(sql, tasks)) : new Map();
-  }
 }
 
 /** It is counted anew by then. */

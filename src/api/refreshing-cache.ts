@@ -1,3 +1,5 @@
+import { oldestKey } from './ttl-cache.ts';
+
 /**
  * Remembers what was found for a short while, and reads it again behind the back of whoever asks before
  * that while is over: what is asked for often is answered at once, without a promise to wait for.
@@ -63,9 +65,4 @@ export function createRefreshingCache<Value>(
       loading.delete(key);
     },
   };
-}
-
-/** A map keeps the order of insertion, and each load inserts anew. */
-function oldestKey(entries: Map<string, unknown>): string | undefined {
-  return entries.keys().next().value;
 }

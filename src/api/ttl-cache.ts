@@ -43,7 +43,7 @@ export function createTtlCache<Value>(
   };
 }
 
-/** A map keeps the order of insertion, and each load inserts anew. */
-function oldestKey(entries: Map<string, unknown>): string | undefined {
+/** Of a cache that inserts anew with each load, for a map keeps the order of insertion. */
+export function oldestKey(entries: Map<string, unknown>): string | undefined {
   return entries.keys().next().value;
 }
