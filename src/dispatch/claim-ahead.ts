@@ -15,6 +15,7 @@ const HORIZON_CLAIMS = 2;
 const MAX_HORIZON_MS = 200;
 /** The weight of the latest task in the average time of claims. */
 const CLAIM_WEIGHT = 0.1;
+
 /**
  * As many as ended their calls in the time that just passed, for what comes next goes as fast; but no more
  * than `limit`.

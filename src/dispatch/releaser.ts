@@ -1,10 +1,9 @@
 import type { ClaimedTask, WakeUp } from '../model.ts';
 import type { Database } from '../store/database.ts';
-import { isDatabaseAway } from '../store/errors.ts';
 import { parkTasks } from '../store/park.ts';
 import { releaseTasks } from '../store/release.ts';
 import type { QueueState } from './queue-state.ts';
-import { createShardBatcher } from './shard-batcher.ts';
+import { createShardBatcher, withFirst } from './shard-batcher.ts';
 
 /**
  * Gives one claim back undispatched, with others of its shard; returns the wake-ups of those that went
@@ -15,8 +14,6 @@ export type Releaser = (
   state: QueueState,
   delaySeconds?: number,
 ) => Promise<WakeUp[]>;
-
-const MAX_BATCH = 300;
 
 /**
  * Gives claims back in batches: hundreds may wait for a slot when a dispatcher leaves or is no longer
@@ -29,23 +26,16 @@ export function createReleaser(options: {
   onParked: (state: QueueState) => void;
 }): Releaser {
   const { database, monotonic } = options;
-  const batches = {
-    maxItems: MAX_BATCH,
-    isItemRefused: (error: unknown) => !isDatabaseAway(error),
-  };
   const release = createShardBatcher<ClaimedTask, WakeUp[]>({
     async run(shard, tasks) {
-      const wakeUps = await database.run((sql) => releaseTasks(sql, shard, tasks));
-      return tasks.map((_, index) => (index === 0 ? wakeUps : []));
+      return withFirst(tasks, await database.run((sql) => releaseTasks(sql, shard, tasks)));
     },
-    ...batches,
   });
   const park = createShardBatcher<ClaimedTask & { isHolder: boolean }, void>({
     async run(shard, tasks) {
       await database.run((sql) => parkTasks(sql, shard, tasks));
       return tasks.map(() => undefined);
     },
-    ...batches,
   });
 
   return async (task, state, delaySeconds = 0) => {

@@ -15,7 +15,6 @@ export interface Settler {
   stopRetrying(): void;
 }
 
-const MAX_BATCH = 300;
 /** Bytes travel as hex: a statement of this size is still well within its time bound. */
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 const RETRY_DELAY_MS = 200;
@@ -35,10 +34,8 @@ export function createSettler(options: {
   let retries = true;
   const write = createShardBatcher<Settlement, boolean>({
     run: settleBatch,
-    maxItems: MAX_BATCH,
     maxBytes: MAX_BATCH_BYTES,
     bytesOf,
-    isItemRefused: (error) => !isDatabaseAway(error),
   });
 
   async function settleBatch(shard: number, settlements: Settlement[]): Promise<boolean[]> {

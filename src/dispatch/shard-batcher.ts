@@ -1,16 +1,22 @@
+import type { WakeUp } from '../model.ts';
 import { sendBatch, takeBatch, type Waiting } from '../store/batch.ts';
+import { isDatabaseAway } from '../store/errors.ts';
 
 export interface ShardBatcherOptions<Item, Result> {
   /** Writes one batch; resolves to one result an item, in the same order. */
   run: (shard: number, items: Item[]) => Promise<Result[]>;
-  /** After a failed batch of several: true = send its items one by one. See createBatcher. */
+  /**
+   * After a failed batch of several: true = send its items one by one. See createBatcher. Default: unless
+   * the database is away.
+   */
   isItemRefused?: (error: unknown) => boolean;
-  /** Items in one statement at most. */
-  maxItems: number;
+  /** Items in one statement at most. Default 300. */
+  maxItems?: number;
   maxBytes?: number;
   bytesOf?: (item: Item) => number;
 }
 
+const MAX_ITEMS = 300;
 /** Statements in flight at most, of all shards: fewer make each bring more. */
 const MAX_IN_FLIGHT = 3;
 /** Under load a batch waits for so many items, and no longer than this: measured at 15,000 tasks a second. */
@@ -29,9 +35,11 @@ interface Lane<Item, Result> {
  * in flight goes at once. Only where batches are large already is the next one held back a little, for
  * the cost of a statement is mostly its own.
  */
-export function createShardBatcher<Item extends { shard: number }, Result>(
-  options: ShardBatcherOptions<Item, Result>,
-): (item: Item) => Promise<Result> {
+export function createShardBatcher<Item extends { shard: number }, Result>({
+  isItemRefused = (error) => !isDatabaseAway(error),
+  maxItems = MAX_ITEMS,
+  ...options
+}: ShardBatcherOptions<Item, Result>): (item: Item) => Promise<Result> {
   // In the order in which their first item came.
   const lanes = new Map<number, Lane<Item, Result>>();
   const busy = new Set<number>();
@@ -64,13 +72,14 @@ export function createShardBatcher<Item extends { shard: number }, Result>(
   }
 
   function send(shard: number, lane: Lane<Item, Result>): void {
-    const batch = takeBatch(options, lane.waiting);
+    const batch = takeBatch({ ...options, maxItems }, lane.waiting);
     lanes.delete(shard);
     // What is left over has waited long enough.
     if (lane.waiting.length > 0) lanes.set(shard, { ...lane, sinceMs: Number.NEGATIVE_INFINITY });
     isLoaded = batch.length >= LOADED;
     busy.add(shard);
-    void sendBatch({ ...options, run: (items) => options.run(shard, items) }, batch).finally(() => {
+    const run = (items: Item[]) => options.run(shard, items);
+    void sendBatch({ run, isItemRefused }, batch).finally(() => {
       busy.delete(shard);
       next();
     });
@@ -83,4 +92,9 @@ export function createShardBatcher<Item extends { shard: number }, Result>(
       lanes.set(item.shard, lane);
       next();
     });
+}
+
+/** For batches that wake: their wake-ups come with the first item, so that each is heard once. */
+export function withFirst(items: readonly unknown[], wakeUps: WakeUp[]): WakeUp[][] {
+  return items.map((_, index) => (index === 0 ? wakeUps : []));
 }
