@@ -114,36 +114,22 @@ export async function purgeBatch(
   sql: Sql,
   input: { queue: number; shard: number; limit: number },
 ): Promise<number> {
-  const purgedBefore = sql`(select purged_before from target)`;
+  const purged = (room: 'ready' | 'parked' | 'scheduled') => sql`
+    delete from ${sql(`errand.${room}`)} where ctid = any(array(
+      select ctid from ${sql(`errand.${room}`)}
+      where shard = ${input.shard} and queue = ${input.queue}
+        and task < (select purged_before from target)
+      limit ${input.limit} for update
+    ))
+    returning shard, task`;
   const [row] = await sql<{ deleted: number }[]>`
     with target as materialized (
       select id, purged_before from errand.queue
       where id = ${input.queue} and purged_before is not null
     ),
-    from_ready as (
-      delete from errand.ready where ctid = any(array(
-        select ctid from errand.ready
-        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
-        limit ${input.limit} for update
-      ))
-      returning shard, task
-    ),
-    from_parked as (
-      delete from errand.parked where ctid = any(array(
-        select ctid from errand.parked
-        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
-        limit ${input.limit} for update
-      ))
-      returning shard, task
-    ),
-    from_scheduled as (
-      delete from errand.scheduled where ctid = any(array(
-        select ctid from errand.scheduled
-        where shard = ${input.shard} and queue = ${input.queue} and task < ${purgedBefore}
-        limit ${input.limit} for update
-      ))
-      returning shard, task
-    ),
+    from_ready as (${purged('ready')}),
+    from_parked as (${purged('parked')}),
+    from_scheduled as (${purged('scheduled')}),
     gone as materialized (
       select * from from_ready union all select * from from_parked union all select * from from_scheduled
     ),
