@@ -15,7 +15,7 @@ let database: TestDatabase;
 let sql: Sql;
 let service: Service;
 let target: Target;
-const sockets: Socket[] = [];
+const sockets = new Set<Socket>();
 
 beforeAll(async () => {
   database = await createTestDatabase();
@@ -24,7 +24,7 @@ beforeAll(async () => {
   service = await startService(database.url);
 });
 afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.destroy();
+  hangUp();
 });
 afterAll(async () => {
   await killHard(service);
@@ -37,13 +37,26 @@ afterAll(async () => {
 async function beginUpload(body = 'content-length: 100\r\n\r\n{"url":'): Promise<void> {
   const { hostname, port, host } = new URL(service.url);
   const socket = connect(Number(port), hostname);
-  socket.on('error', () => socket.destroy());
-  sockets.push(socket);
+  sockets.add(socket);
+  // One that is answered was refused, and is not in flight any more.
+  for (const end of ['data', 'error']) socket.on(end, () => socket.destroy());
+  socket.on('close', () => sockets.delete(socket));
   await once(socket, 'connect');
   socket.write(
     `POST /v1/queues/default/tasks HTTP/1.1\r\nhost: ${host}\r\nauthorization: Bearer ${ADMIN_KEY}\r\n` +
       `content-type: application/json\r\n${body}`,
   );
+}
+
+async function fillUp(): Promise<void> {
+  while (sockets.size < MOST_IN_FLIGHT) {
+    const missing = Math.min(100, MOST_IN_FLIGHT - sockets.size);
+    await Promise.all(Array.from({ length: missing }, () => beginUpload()));
+  }
+}
+
+function hangUp(): void {
+  for (const socket of sockets) socket.destroy();
 }
 
 function get(path: string): Promise<Response> {
@@ -57,11 +70,13 @@ describe('an API with all the requests in flight that it may have', () => {
     const tasks = Array.from({ length: TASKS }, () => ({ url: target.url }));
     await service.client.enqueueBatch('default', tasks);
     await target.arrived(1);
-    for (let begun = 0; begun < MOST_IN_FLIGHT; begun += 100) {
-      await Promise.all(Array.from({ length: 100 }, () => beginUpload()));
-    }
-    await until(async () => (await get('/v1/queues')).status === 503);
-    const refused = await get('/v1/queues');
+    const refused = await until(async () => {
+      await fillUp();
+      const answer = await get('/v1/queues');
+      const isFull = (await answer.clone().text()).includes('2000 requests are in flight');
+      return isFull ? answer : null;
+    });
+    expect(refused.status).toBe(503);
     expect(refused.headers.get('retry-after')).toBe('1');
     expect(await refused.json()).toMatchObject({ code: 'overloaded' });
     expect((await get('/healthz')).status).toBe(200);
@@ -75,7 +90,7 @@ describe('an API with all the requests in flight that it may have', () => {
       return row!.n === TASKS;
     });
     expect((await get('/v1/queues')).status).toBe(503);
-    for (const socket of sockets) socket.destroy();
+    hangUp();
     await until(async () => (await get('/v1/queues')).status === 200);
     expect(bugs()).toEqual([]);
   });
@@ -88,7 +103,7 @@ describe('a client that goes away in the middle of its body', () => {
   ])('%s is no error of ours', async (_, body) => {
     await Promise.all(Array.from({ length: 5 }, () => beginUpload(body)));
     expect((await get('/v1/queues')).status).toBe(200);
-    for (const socket of sockets) socket.destroy();
+    hangUp();
     // What is logged about them is logged before what is asked after them is answered.
     await until(async () => (await get('/v1/queues')).status === 200);
     await service.client.enqueue('default', { url: target.url });
