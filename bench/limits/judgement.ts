@@ -6,12 +6,12 @@ import {
   judgeRate,
   lanesOf,
 } from './limit-findings.ts';
-import type { ManyQueues } from './many-queues.ts';
+import type { ManyQueues, Round } from './many-queues.ts';
 import { MEASURED } from './measured-queues.ts';
 import type { Arrival, Sighting } from './sighting.ts';
 import { longestGap } from './windows.ts';
 
-const BOUND = { manyQueuesSeconds: 3, idleStatementsPerSecond: 10 };
+const BOUND = { manyQueuesSeconds: 3, newQueuesSeconds: 6, idleStatementsPerSecond: 10 };
 
 export interface QueueFigures {
   calls: number;
@@ -59,17 +59,11 @@ export function judgeStaleCalls(queues: Record<string, QueueFigures>): Finding {
 }
 
 export function judgeManyQueues(many: ManyQueues): Finding[] {
-  const { queues, arrivals, dispatchSeconds, idleStatementsPerSecond } = many;
-  const isLate = arrivals !== queues || dispatchSeconds > BOUND.manyQueuesSeconds;
+  const { queues, first, again, idleStatementsPerSecond } = many;
   const isBusy = idleStatementsPerSecond >= BOUND.idleStatementsPerSecond;
   return [
-    {
-      limit: `${queues} queues: a task in each`,
-      worst: `${arrivals} called in ${dispatchSeconds.toFixed(1)} s`,
-      allowed: `${BOUND.manyQueuesSeconds} s`,
-      verdict: isLate ? 'EXCEEDED' : 'kept',
-      used: null,
-    },
+    judgeRound(`${queues} queues: a task in each`, queues, again, BOUND.manyQueuesSeconds),
+    judgeRound('… the first ever, of new processes', queues, first, BOUND.newQueuesSeconds),
     {
       limit: `${queues} idle queues: statements a dispatcher`,
       worst: `${idleStatementsPerSecond.toFixed(1)}/s`,
@@ -78,6 +72,17 @@ export function judgeManyQueues(many: ManyQueues): Finding[] {
       used: null,
     },
   ];
+}
+
+function judgeRound(limit: string, queues: number, round: Round, seconds: number): Finding {
+  const isKept = round.arrivals === queues && round.seconds <= seconds;
+  return {
+    limit,
+    worst: `${round.arrivals} called in ${round.seconds.toFixed(1)} s`,
+    allowed: `${seconds} s`,
+    verdict: isKept ? 'kept' : 'EXCEEDED',
+    used: null,
+  };
 }
 
 /** A lease that is given back was never called, so each call of a task has a number of its own. */

@@ -14,14 +14,20 @@ const STATISTICS_LAG_MS = 2_000;
 
 export interface ManyQueues {
   queues: number;
-  /** From the commit of a task in each queue until the last has arrived at the target. */
-  dispatchSeconds: number;
-  arrivals: number;
+  /** A task in each queue, twice: queues that no dispatcher had met before, and once more. */
+  first: Round;
+  again: Round;
   dispatchers: number;
   /** With nothing to do, per dispatcher. */
   idleStatementsPerSecond: number;
   /** Share of one processor, per dispatcher. */
   idleProcessorShare: number | null;
+}
+
+export interface Round {
+  /** From the commit of a task in each queue until the last has arrived at the target. */
+  seconds: number;
+  arrivals: number;
 }
 
 /** Ten thousand queues: how long a task in each takes, and what they cost while there is none. */
@@ -33,18 +39,18 @@ export async function measureManyQueues(
   const queues = await createQueues(cluster);
   say(`${QUEUES} queues are there, looking on idly for ${idleSeconds} s`);
   const idle = await measureIdle(cluster, idleSeconds);
+  const first = await measureRound(cluster, target, queues);
+  say(`a task in each was called in ${first.seconds.toFixed(1)} s, now another one`);
+  const again = await measureRound(cluster, target, queues);
+  return { queues: QUEUES, first, again, dispatchers: cluster.dispatchers().length, ...idle };
+}
+
+async function measureRound(cluster: Cluster, target: Target, queues: Queue[]): Promise<Round> {
   target.forget();
   const committedMs = await enqueueOneEach(cluster, queues, `${target.url}/many`);
-  say('a task in each is committed');
   const { arrivals } = await allArrived(target, committedMs + GIVE_UP_MS);
-  return {
-    queues: QUEUES,
-    dispatchSeconds:
-      (Math.max(committedMs, ...arrivals.map(({ atMs }) => atMs)) - committedMs) / 1000,
-    arrivals: arrivals.length,
-    dispatchers: cluster.dispatchers().length,
-    ...idle,
-  };
+  const lastMs = Math.max(committedMs, ...arrivals.map(({ atMs }) => atMs));
+  return { seconds: (lastMs - committedMs) / 1000, arrivals: arrivals.length };
 }
 
 interface Queue {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import type { ClaimedTask } from '../model.ts';
-import { claimTasks } from '../store/claim.ts';
+import { claimTasks, type ReadyClaim } from '../store/claim.ts';
 import type { Claimant } from '../store/claimed-rows.ts';
 import type { Database } from '../store/database.ts';
 import { releaseTasks } from '../store/release.ts';
@@ -67,6 +67,7 @@ export interface Claim {
 const MAX_QUEUES_PER_CLAIM = 200;
 /** Claims under way at once: fewer make each bring more. */
 const MAX_CLAIMS = 3;
+const NOTHING: ReadyClaim = { tasks: [], emptied: new Map() };
 
 /**
  * Turns free slots into claims: one statement in flight a shard, for all its queues that have
@@ -79,7 +80,6 @@ export function createClaimer(options: ClaimerOptions): Claimer {
   const forced = new Set<QueueState>();
   const claiming = new Map<number, Promise<void>>();
   const retired = new Set<number>();
-  const filled = new WeakSet<QueueState>();
   const recovery = createClaimRecovery(options);
   const flows = createFlowClaims({ ...options, recovery, onAnswered: unreserve, onReady: feed });
   let reserved = 0;
@@ -202,11 +202,13 @@ export function createClaimer(options: ClaimerOptions): Claimer {
     const hasWork = queues.some(({ cursors }) => cursors.length > 0);
     const by = claimant(shard);
     try {
-      const tasks = hasWork ? await database.run((sql) => claimTasks(sql, { ...by, queues })) : [];
-      const refused = takeAnswer(plans, tasks, sentMs);
+      const answer = hasWork
+        ? await database.run((sql) => claimTasks(sql, { ...by, queues }))
+        : NOTHING;
+      const refused = takeAnswer(plans, answer, sentMs);
       if (refused.size > 0) {
         await flows.park([...refused.keys()], (task) => refused.get(task)!);
-        await flows.clear(by, tasks, [...refused.values()]);
+        await flows.clear(by, answer.tasks, [...refused.values()]);
       }
     } catch (error) {
       options.log.warn({ shard, code: (error as { code?: string }).code }, 'claim failed');
@@ -219,7 +221,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
   /** Returns what came too early for its flow key. */
   function takeAnswer(
     plans: Plan[],
-    tasks: ClaimedTask[],
+    { tasks, emptied }: ReadyClaim,
     sentMs: number,
   ): Map<ClaimedTask, QueueState> {
     const refused = new Map<ClaimedTask, QueueState>();
@@ -231,13 +233,10 @@ export function createClaimer(options: ClaimerOptions): Claimer {
       if (isForced && taken.length === claim.limit) forced.add(state);
       if (!isForced) {
         reserved -= claim.limit;
-        answerClaim(state, claim, taken, monotonic());
+        answerClaim(state, claim, { taken, emptied: emptied.get(claim.queue) }, monotonic());
         turns.review(state);
-        // One that gave all that was asked for may well be empty at the next claim.
-        const wasFilled = filled.delete(state);
-        if (taken.length === claim.limit) filled.add(state);
         const wasAsked = claim.cursors.length * claim.limit > 0;
-        if (taken.length === 0 && wasAsked && !wasFilled) stale.push(state);
+        if (taken.length === 0 && wasAsked) stale.push(state);
       }
       for (const task of taken) {
         if (isForced) state.flow?.force(task, monotonic());

@@ -40,6 +40,9 @@ export interface QueueDirectoryOptions {
   onDropped: (states: QueueState[]) => void;
 }
 
+/** Where there are thousands, the first are claimed from while the rest is loaded. */
+const LOAD_AT_ONCE = 250;
+
 /** The queues that this dispatcher has met, loaded when first needed and again when they changed. */
 export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirectory {
   const states = new Map<number, QueueState>();
@@ -63,7 +66,7 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
   async function loadWanted(): Promise<void> {
     isLoading = true;
     while (wanted.size > 0) {
-      const ids = [...wanted.keys()];
+      const ids = [...wanted.keys()].slice(0, LOAD_AT_ONCE);
       try {
         await reload(ids);
       } catch (error) {

@@ -59,6 +59,8 @@ export interface Inheritance {
   flow?: FlowFilling | undefined;
 }
 
+type TakenTask = Pick<ClaimedTask, 'rank' | 'seq' | 'body'>;
+
 /** A claim of a held queue that brought nothing to probe with is followed by another after this. */
 const PROBE_CLAIM_MS = 1_000;
 const FORCED_LIMIT = 100;
@@ -201,17 +203,20 @@ export function forcedClaim({ record }: QueueState): QueueClaim {
 
 /**
  * Learns from what a claim brought: cursors move past it, but never past what was told while it was
- * under way; where it brought less than asked for, there is no more.
+ * under way; where it brought less than asked for, there is no more, nor up to the rank that it emptied.
  */
 export function answerClaim(
   state: QueueState,
   claim: QueueClaim,
-  taken: readonly Pick<ClaimedTask, 'rank' | 'seq' | 'body'>[],
+  { taken, emptied }: { taken: readonly TakenTask[]; emptied?: number | undefined },
   nowMs: number,
 ): void {
   notePayloads(state, taken);
   giveBack(state, claim.limit - taken.length, nowMs);
   if (taken.length < claim.limit) state.cursors.clear();
+  if (emptied !== undefined) {
+    for (const rank of state.cursors.keys()) if (rank <= emptied) state.cursors.delete(rank);
+  }
   for (const { rank, seq } of taken) {
     noteClaimed(state, rank, BigInt(seq));
     const after = state.cursors.get(rank);

@@ -28,6 +28,12 @@ export interface ClaimInput extends Claimant {
   queues: readonly QueueClaim[];
 }
 
+export interface ReadyClaim {
+  tasks: ClaimedTask[];
+  /** Queue → the rank of its last task here, where nothing more of that rank was ready. */
+  emptied: Map<number, number>;
+}
+
 /**
  * Moves the first tasks of many queues of one shard from `ready` to `lease`, in one statement, and
  * returns them with their payloads, in order of dispatch within each queue.
@@ -42,12 +48,13 @@ export interface ClaimInput extends Claimant {
  * that no claim ever waits for one (measured: 1 µs a queue). Each is looked up by itself (the limit): a join
  * walked all 10,000 queues for each, 0.5 s a claim. The delete goes to the places that were just
  * locked (a TID scan): a join, by key or by place, is planned by the size that the table had once, and
- * read 20,000 rows for each 200 after a quiet minute.
+ * read 20,000 rows for each 200 after a quiet minute. One more probe a queue tells whether it was emptied,
+ * or every queue that gave all that was asked of it would be claimed from once more, for nothing.
  */
-export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ClaimedTask[]> {
+export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ReadyClaim> {
   const { shard } = input;
   const column = columnsOf(sql, input.queues);
-  const rows = await sql<ClaimedRow[]>`
+  const rows = await sql<(ClaimedRow & { is_emptied: boolean | null })[]>`
     with ${ownershipFence(sql, input)},
     wanted as materialized (
       select w.* from fence
@@ -85,9 +92,17 @@ export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ClaimedTa
       returning *
     ),
     ${leaseTaken(sql, input, input.queues)}
-    select ${claimedColumns(sql)} from loaded l order by l.queue, l.rank, l.seq
+    select ${claimedColumns(sql)},
+      case when lead(l.seq) over (partition by l.queue order by l.rank, l.seq) is null then not exists (
+        select from errand.ready r
+        where r.shard = ${shard} and r.queue = l.queue and r.rank = l.rank and r.seq > l.seq
+      ) end as is_emptied
+    from loaded l order by l.queue, l.rank, l.seq
   `;
-  return rows.map((row) => claimedTask(shard, row));
+  return {
+    tasks: rows.map((row) => claimedTask(shard, row)),
+    emptied: new Map(rows.flatMap((row) => (row.is_emptied ? [[row.queue, row.rank]] : []))),
+  };
 }
 
 /**

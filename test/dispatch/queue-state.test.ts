@@ -83,7 +83,7 @@ function createWorld() {
       if (sent === null) return;
       const taken = pick(sent);
       ready = ready.filter((row) => !taken.includes(row));
-      answerClaim(state, sent.claim, taken, 0);
+      answerClaim(state, sent.claim, { taken, emptied: emptiedBy(taken, sent.seen) }, 0);
       running += taken.length;
       dispatched += taken.length;
       sent = null;
@@ -104,6 +104,13 @@ function createWorld() {
     apply: (each: Event) => steps[each.kind](each as never),
     look: () => ({ ready, promised: sent?.claim.limit ?? 0, running, dispatched, isSent: !!sent }),
   };
+}
+
+/** As claimTasks tells it. */
+function emptiedBy(taken: Row[], seen: Row[]): number | undefined {
+  const last = taken.at(-1);
+  const isAfter = (row: Row) => row.rank === last?.rank && BigInt(row.seq) > BigInt(last.seq);
+  return seen.some(isAfter) ? undefined : last?.rank;
 }
 
 function isCovered(state: QueueState, { rank, seq }: Row): boolean {
@@ -167,12 +174,24 @@ describe('queue state', () => {
     const state = createQueueState(queueRecord(), 0);
     noteReady(state, 0, 1n);
     const full = planClaim(state, 2, 0)!;
-    answerClaim(state, full, rows(1, 2), 0);
+    answerClaim(state, full, { taken: rows(1, 2) }, 0);
     expect(isHungry(state, 0)).toBe(true);
     expect(state.cursors.get(0)).toBe(2n);
     const short = planClaim(state, 2, 0)!;
-    answerClaim(state, short, rows(3), 0);
+    answerClaim(state, short, { taken: rows(3) }, 0);
     expect(isHungry(state, 0)).toBe(false);
+  });
+
+  test('answerClaim() has no more of the ranks up to the one that the claim emptied', () => {
+    const state = createQueueState(queueRecord(), 0);
+    for (const rank of [-5, 0, 5]) noteReady(state, rank, 1n);
+    const claim = planClaim(state, 2, 0)!;
+    answerClaim(state, claim, { taken: rows(1, 2), emptied: 0 }, 0);
+    expect([...state.cursors.keys()]).toEqual([5]);
+    const last = planClaim(state, 2, 0)!;
+    noteReady(state, 5, 9n);
+    answerClaim(state, last, { taken: rows(1, 2), emptied: 5 }, 0);
+    expect([...state.cursors]).toEqual([[5, 8n]]);
   });
 
   test('answerClaim() rewinds to what was told while the claim was under way', () => {
@@ -181,7 +200,7 @@ describe('queue state', () => {
     const claim = planClaim(state, 2, 0)!;
     noteReady(state, 0, 40n);
     noteReady(state, 7, 41n);
-    answerClaim(state, claim, rows(50), 0);
+    answerClaim(state, claim, { taken: rows(50) }, 0);
     expect([...state.cursors]).toEqual([
       [0, 39n],
       [7, 40n],

@@ -94,7 +94,7 @@ function createModel() {
       const claim = some(claims, which);
       if (claim === undefined) return;
       const tasks = taken(Math.min(which, claim.limit));
-      answerClaim(state, claim, tasks, nowMs);
+      answerClaim(state, claim, { taken: tasks }, nowMs);
       calls += tasks.length;
     },
     failClaim: (which) => giveBack(state, some(claims, which)?.limit ?? 0, nowMs),

@@ -55,7 +55,7 @@ async function claim(count: number): Promise<ClaimedTask[]> {
     sql,
     Array.from({ length: count }, () => newTask()),
   );
-  return claimTasks(sql, {
+  const { tasks } = await claimTasks(sql, {
     pool: 'default',
     shard: 0,
     dispatcher,
@@ -72,6 +72,7 @@ async function claim(count: number): Promise<ClaimedTask[]> {
       },
     ],
   });
+  return tasks;
 }
 
 function settlementOf(task: ClaimedTask, fields: Partial<Settlement> = {}): Settlement {

@@ -1,15 +1,17 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { ClaimedTask } from '../../src/model.ts';
-import { findLeases } from '../../src/store/claim.ts';
+import { claimTasks, findLeases } from '../../src/store/claim.ts';
 import { leave, renewEpoch, takeShards } from '../../src/store/ownership.ts';
 import { settleTasks } from '../../src/store/settle.ts';
 import { cancelTask } from '../../src/store/task-cancel.ts';
 import {
   claim,
+  claimant,
   claimNew,
   createOwner,
   createQueue,
   fill,
+  giveTo,
   type Owner,
   openTransaction,
   queueClaim,
@@ -89,6 +91,26 @@ describe('claimTasks()', () => {
       queueClaim(a.queue, { limit: 4 }),
     ]);
     expect(ids(tasks)).toEqual([...a.tasks.slice(0, 4), ...b.tasks.slice(0, 2)]);
+  });
+
+  it('tells by rank which queues it emptied', async () => {
+    const [emptied, more] = [await filled(2), await filled(3)];
+    const ofRanks = await createQueue(database.sql);
+    await fill(database.sql, ofRanks, { rank: -1 }, { rank: 4 });
+    const queues = [
+      queueClaim(emptied.queue, { limit: 2 }),
+      queueClaim(more.queue, { limit: 2 }),
+      queueClaim(ofRanks, { limit: 1, cursors: ranked([-1, 4]) }),
+    ];
+    await giveTo(database.sql, owner, queues);
+    const answer = await claimTasks(database.sql, { ...claimant(owner), queues });
+    expect(answer.tasks).toHaveLength(5);
+    expect(answer.emptied).toEqual(
+      new Map([
+        [emptied.queue.queue, 0],
+        [ofRanks.queue, -1],
+      ]),
+    );
   });
 
   it('returns nothing that lies before the cursor', async () => {

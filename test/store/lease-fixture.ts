@@ -86,7 +86,8 @@ export async function claim(
   fields: Partial<ClaimInput> = {},
 ): Promise<ClaimedTask[]> {
   await giveTo(sql, owner, queues);
-  return claimTasks(sql, { ...claimant(owner, fields.shard), queues, ...fields });
+  const { tasks } = await claimTasks(sql, { ...claimant(owner, fields.shard), queues, ...fields });
+  return tasks;
 }
 
 /** Claims what is parked of these keys. */
@@ -105,7 +106,11 @@ export async function claimParked(
 }
 
 /** Queues are made before it is said whose they are: a claim takes those of its own pool only. */
-async function giveTo(sql: Sql, { pool }: Owner, queues: { queue: number }[]): Promise<void> {
+export async function giveTo(
+  sql: Sql,
+  { pool }: Owner,
+  queues: { queue: number }[],
+): Promise<void> {
   const ids = array(
     sql,
     'integer',

@@ -53,7 +53,7 @@ export async function claimAll(sql: Sql): Promise<ClaimedTask[]> {
     await sql`select epoch from errand.ownership where pool = 'default' and shard = 0`;
   const [queue] = await sql`select version from errand.queue where id = ${QUEUE.id}`;
   const ranks = await sql`select distinct rank from errand.ready where queue = ${QUEUE.id}`;
-  return claimTasks(sql, {
+  const { tasks } = await claimTasks(sql, {
     pool: 'default',
     shard: QUEUE.shard,
     dispatcher: DISPATCHER,
@@ -70,6 +70,7 @@ export async function claimAll(sql: Sql): Promise<ClaimedTask[]> {
       },
     ],
   });
+  return tasks;
 }
 
 /** Settles a claimed task as if a worker had answered with this status. */
