@@ -93,10 +93,11 @@ export async function claimTasks(sql: Sql, input: ClaimInput): Promise<ReadyClai
     ),
     ${leaseTaken(sql, input, input.queues)}
     select ${claimedColumns(sql)},
-      case when lead(l.seq) over (partition by l.queue order by l.rank, l.seq) is null then not exists (
-        select from errand.ready r
+      case when lead(l.seq) over (partition by l.queue order by l.rank, l.seq) is null then (
+        select r.seq from errand.ready r
         where r.shard = ${shard} and r.queue = l.queue and r.rank = l.rank and r.seq > l.seq
-      ) end as is_emptied
+        order by r.seq limit 1
+      ) is null end as is_emptied
     from loaded l order by l.queue, l.rank, l.seq
   `;
   return {
