@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { type Config, defaultPublicUrl } from '../config.ts';
 import { ErrandError } from '../errors.ts';
 import { reportError } from './explain-error.ts';
@@ -10,6 +11,13 @@ import { watchPauseSignals } from './pause-signals.ts';
  */
 const SAME_SIGNAL_MS = 300;
 
+/**
+ * By how much the heap may grow before what is old in it is collected. V8's choice, 300 % on a machine with
+ * much memory, made 225 MB of a process that needs 60. It is set here, for V8 knows a container's limit and
+ * keeps below it by itself.
+ */
+const HEAP_GROWTH_PERCENT = 50;
+
 /** Beyond the time for draining: a stop that hangs all the same ends the process. */
 const STOP_MARGIN_SECONDS = 15;
 
@@ -21,6 +29,7 @@ export async function runService(
   config: Config,
   announce: (url: string | null) => void = () => {},
 ): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
   const log = createLog(config);
   const { startErrand } = await import('../main.ts');
   const stopAsked = watchSignals();

@@ -5,8 +5,8 @@ import type { ClaimedTask, Settlement, WakeUp } from '../model.ts';
 import { judgeCall } from '../policy/breaker.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import type { Claim } from './claimer.ts';
 import { createClaimAhead } from './claim-ahead.ts';
+import type { Claim } from './claimer.ts';
 import {
   type DeliverParts,
   deliver,

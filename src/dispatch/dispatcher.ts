@@ -4,7 +4,7 @@
  * sign, post, decide) and writes what came of it (`settler`). Only Postgres lies between it and the API.
  */
 import type { Reserve, WakeUp } from '../model.ts';
-import type { ReadyHead } from '../store/promote.ts';
+import type { ReadyHead } from '../store/find-work.ts';
 import { loadQueuesByIds } from '../store/queue.ts';
 import { RUN_NOW_RANK } from '../store/task-run.ts';
 import { createAttempts } from './attempts.ts';

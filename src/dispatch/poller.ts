@@ -1,7 +1,8 @@
 import type { Log } from '../log.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import { findReady, promoteDue, type ReadyHead } from '../store/promote.ts';
+import { findWork, type ReadyHead } from '../store/find-work.ts';
+import { promoteDue } from '../store/promote.ts';
 
 export interface Poller {
   start(): void;
@@ -53,8 +54,8 @@ export function createPoller(options: PollerOptions): Poller {
     const startedMs = monotonic();
     const isLook = startedMs >= nextLookMs - 1;
     if (shards.length > 0) {
-      await promote(shards, isLook);
       if (isLook) await look(shards);
+      else await promote(shards, false);
     }
     if (isLook) {
       const tookMs = monotonic() - startedMs;
@@ -65,8 +66,14 @@ export function createPoller(options: PollerOptions): Poller {
   }
 
   async function look(shards: number[]): Promise<void> {
-    options.onHeads(await database.run((sql) => findReady(sql, options.pool, shards)));
+    const sentMs = monotonic();
+    nextDueMs = Number.POSITIVE_INFINITY;
+    const found = await database.run((sql) => findWork(sql, options.pool, shards));
+    options.onHeads(found.heads);
     await options.onLook();
+    if (found.nextDueInSeconds === null) return;
+    if (found.nextDueInSeconds <= 0) await promote(shards, true);
+    else noteNext(sentMs, found.nextDueInSeconds);
   }
 
   async function promote(shards: number[], isFull: boolean): Promise<void> {
@@ -81,9 +88,12 @@ export function createPoller(options: PollerOptions): Poller {
     );
     if (promoted.heads.length > 0) options.onHeads(promoted.heads);
     if (promoted.isFull) noteDue(0);
-    else if (promoted.nextDueInSeconds !== null) {
-      nextDueMs = Math.min(nextDueMs, sentMs + promoted.nextDueInSeconds * 1000 + 1);
-    }
+    else if (promoted.nextDueInSeconds !== null) noteNext(sentMs, promoted.nextDueInSeconds);
+  }
+
+  /** `inSeconds` from when the statement that told it ran, which was after it was sent. */
+  function noteNext(sentMs: number, inSeconds: number): void {
+    nextDueMs = Math.min(nextDueMs, sentMs + inSeconds * 1000 + 1);
   }
 
   function noteDue(inSeconds: number): void {

@@ -1,7 +1,7 @@
 import type { Log } from '../log.ts';
 import type { QueueRecord } from '../model.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import type { ReadyHead } from '../store/promote.ts';
+import type { ReadyHead } from '../store/find-work.ts';
 import {
   changeRecord,
   createQueueState,

@@ -1,9 +1,9 @@
 import { createPrivateKey, hash, type JsonWebKey } from 'node:crypto';
 import type { WebhookSecretRecord } from '../model.ts';
+import { TOKEN_TTL_SECONDS, type TokenClaims, tokenSubject } from '../protocol/token.ts';
 import { signingKeyContext } from '../store/signing-key.ts';
 import { createVault, type Vault } from '../store/vault.ts';
 import { webhookSecretContext } from '../store/webhook-secret.ts';
-import { TOKEN_TTL_SECONDS, type TokenClaims, tokenSubject } from '../protocol/token.ts';
 import type { SigningThread } from './signing-thread.ts';
 import { type WebhookMessage, webhookHeaders, webhookSecretBytes } from './webhook.ts';
 

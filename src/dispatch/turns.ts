@@ -1,5 +1,5 @@
-import { isHungry, type QueueState, wantsOf } from './queue-state.ts';
 import type { Slots } from './attempts.ts';
+import { isHungry, type QueueState, wantsOf } from './queue-state.ts';
 import { createSlotSharing, type SharingStrategy } from './slot-sharing.ts';
 
 export interface Turns {

@@ -1,15 +1,6 @@
 import { array } from './array.ts';
 import type { Sql } from './database.ts';
-
-/** The head of one (queue, rank) in `ready`: where a claim should look from. */
-export interface ReadyHead {
-  shard: number;
-  queue: number;
-  rank: number;
-  seq: string;
-  /** The queue's version now, where the look told it: what is known of the queue may be older. */
-  version?: number;
-}
+import type { ReadyHead } from './find-work.ts';
 
 export interface Promoted {
   /** The lowest new place of each (queue, rank) that got tasks. */
@@ -86,37 +77,6 @@ export async function promoteDue(
     isFull: heads.some((head) => tasksOfShard(heads, head.shard) >= input.limit),
     nextDueInSeconds: rows[0]?.next ?? null,
   };
-}
-
-/**
- * Finds the first ready task of every (queue, rank) of a pool on these shards: the look that backs up wake-ups
- * and finds what was committed late. A loose index scan on the primary key of `ready`: its cost grows
- * with the number of queues that have ready tasks, not with the tasks.
- */
-export async function findReady(
-  sql: Sql,
-  pool: string,
-  shards: readonly number[],
-): Promise<ReadyHead[]> {
-  const rows = await sql<(ReadyHead & { version: string })[]>`
-    with recursive head as (
-      select r.* from unnest(${array(sql, 'smallint', shards)}) as s(shard)
-      cross join lateral (
-        select r.shard, r.queue, r.rank, r.seq from errand.ready r
-        where r.shard = s.shard order by r.queue, r.rank, r.seq limit 1
-      ) r
-      union all
-      select n.* from head h
-      cross join lateral (
-        select r.shard, r.queue, r.rank, r.seq from errand.ready r
-        where r.shard = h.shard and (r.queue, r.rank) > (h.queue, h.rank)
-        order by r.queue, r.rank, r.seq limit 1
-      ) n
-    )
-    select h.shard, h.queue, h.rank, h.seq, q.version
-    from head h join errand.queue q on q.id = h.queue and q.pool = ${pool}
-  `;
-  return rows.map((row) => ({ ...row, version: Number(row.version) }));
 }
 
 function tasksOfShard(heads: readonly { shard: number; tasks: number }[], shard: number): number {

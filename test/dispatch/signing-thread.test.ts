@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
-import { compactVerify, CompactSign, exportJWK, importJWK } from 'jose';
+import { CompactSign, compactVerify, exportJWK, importJWK } from 'jose';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { signatureOf } from '../../src/dispatch/signature.ts';
 import { createSigningThread, type SigningThread } from '../../src/dispatch/signing-thread.ts';

@@ -1,5 +1,5 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Webhook } from 'standardwebhooks';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { webhookHeaders, webhookId, webhookSecretBytes } from '../../src/dispatch/webhook.ts';
 import { createVault } from '../../src/store/vault.ts';
 import {

@@ -3,8 +3,8 @@ import { findLeases } from '../../src/store/claim.ts';
 import {
   beat,
   countForeignLeases,
-  leave,
   type LeftLevels,
+  leave,
   releaseShards,
   renewEpoch,
   strikeDead,

@@ -5,11 +5,12 @@
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BY_KEY } from '../../src/store/database.ts';
+import { findWork } from '../../src/store/find-work.ts';
 import { purgeBatch } from '../../src/store/housekeeping.ts';
 import { parkTasks } from '../../src/store/park.ts';
 import { parkAhead } from '../../src/store/park-ahead.ts';
 import { createPartitions } from '../../src/store/partitions.ts';
-import { findReady, promoteDue } from '../../src/store/promote.ts';
+import { promoteDue } from '../../src/store/promote.ts';
 import { releaseTasks } from '../../src/store/release.ts';
 import { settleTasks } from '../../src/store/settle.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -234,8 +235,8 @@ const VERBS = {
   async purge(sql: Sql) {
     await purgeBatch(sql, { ...purged, limit: Math.floor(BATCH / 3) });
   },
-  async findReady(sql: Sql) {
-    await findReady(sql, owner.pool, [0, 1, 2]);
+  async findWork(sql: Sql) {
+    await findWork(sql, owner.pool, [0, 1, 2]);
   },
 };
 
