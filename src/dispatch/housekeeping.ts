@@ -1,15 +1,10 @@
 import type { Log } from '../log.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import {
-  deleteExpiredKeys,
-  isDayOver,
-  listPurges,
-  purgeBatch,
-  thinDay,
-} from '../store/housekeeping.ts';
-import { createPartitions, dropDay, listEndedDays } from '../store/partitions.ts';
+import { deleteExpiredKeys, listPurges, purgeBatch } from '../store/housekeeping.ts';
+import { createPartitions } from '../store/partitions.ts';
 import { deleteStrayStatuses } from '../store/queue-status.ts';
+import { createRetention } from './retention.ts';
 
 export interface Housekeeping {
   start(): void;
@@ -35,11 +30,11 @@ interface Chore {
 const BATCH = 1_000;
 const KEYS_PER_PASS = 100_000;
 const HOUR_MS = 3_600_000;
-const FIRST_ROW = { shard: -1, task: '00000000-0000-0000-0000-000000000000' };
 
 /** What has to be done now and then. A chore that fails is tried again at its next turn. */
 export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
   const { database, log } = options;
+  const retention = createRetention(options);
   const timers: NodeJS.Timeout[] = [];
   const running = new Set<Promise<void>>();
   let isStopped = false;
@@ -55,7 +50,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
       run: () => database.run(deleteStrayStatuses),
     },
     { name: 'partitions', everyMs: HOUR_MS, isGlobal: true, run: makeDays },
-    { name: 'retention', everyMs: HOUR_MS / 6, isGlobal: true, run: endDays },
+    { name: 'retention', everyMs: HOUR_MS / 6, isGlobal: true, run: retention.endDays },
   ];
 
   async function purgeQueues(): Promise<void> {
@@ -76,29 +71,6 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
 
   async function makeDays(): Promise<void> {
     await database.run((sql) => createPartitions(sql), { timeoutMs: 30_000 });
-  }
-
-  /** The oldest day first. */
-  async function endDays(): Promise<void> {
-    for (const day of await database.run(listEndedDays)) {
-      if (isStopped) return;
-      const isOver = await database.run((sql) => isDayOver(sql, day), { timeoutMs: 60_000 });
-      if (!isOver) {
-        await thin(day);
-        continue;
-      }
-      await database.run((sql) => dropDay(sql, day), { timeoutMs: 10_000 });
-      log.info({ day }, 'day dropped: nothing in it is live or retained');
-    }
-  }
-
-  async function thin(day: string): Promise<void> {
-    let after: typeof FIRST_ROW | null = FIRST_ROW;
-    while (after !== null && !isStopped) {
-      const from: typeof FIRST_ROW = after;
-      const batch = await database.run((sql) => thinDay(sql, day, { after: from, limit: BATCH }));
-      after = batch.next;
-    }
   }
 
   async function turn(chore: Chore): Promise<void> {
@@ -129,6 +101,7 @@ export function createHousekeeping(options: HousekeepingOptions): Housekeeping {
     },
     async stop() {
       isStopped = true;
+      retention.stop();
       for (const timer of timers) clearTimeout(timer);
       await Promise.allSettled(running);
     },
