@@ -5,7 +5,7 @@ import type { Grant } from '../policy/access.ts';
 import type { ProjectQuotas } from '../protocol/access.ts';
 import { HEADER } from '../protocol/headers.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
-import { findProject } from '../store/project.ts';
+import { findProject, type Project } from '../store/project.ts';
 import { apiKeyId, hashKey } from './api-key.ts';
 import { received } from './input-errors.ts';
 import type { KeyDirectory, KnownKey } from './key-directory.ts';
@@ -23,6 +23,8 @@ export interface Caller extends Grant {
   /** True for the admin key of the service, which may act in every project. */
   isOperator: boolean;
   quotas: ProjectQuotas;
+  /** What the cursors of the project's lists are sealed with. */
+  cursorKey: Uint8Array;
 }
 
 /**
@@ -62,8 +64,8 @@ export function authenticate(
     }
     if (asked !== undefined && asked !== known.project) throw notItsProject(known.project);
     keys.noteUse(known);
-    const { project, scopes, queues, quotas } = known;
-    return { project, scopes, queues, quotas, isOperator: false };
+    const { project, scopes, queues, quotas, cursorKey } = known;
+    return { project, scopes, queues, quotas, cursorKey, isOperator: false };
   }
 
   return async (c, next) => {
@@ -75,8 +77,8 @@ export function authenticate(
   };
 }
 
-function operator({ name, quotas }: { name: string; quotas: ProjectQuotas }): Caller {
-  return { project: name, scopes: ['admin'], queues: null, quotas, isOperator: true };
+function operator({ name, quotas, cursorKey }: Project): Caller {
+  return { project: name, scopes: ['admin'], queues: null, quotas, cursorKey, isOperator: true };
 }
 
 /** Source: RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). */

@@ -8,11 +8,12 @@ import {
   putCalendar,
 } from '../store/calendar.ts';
 import * as route from './calendar-route-definitions.ts';
+import { openCursor, sealCursor } from './cursor.ts';
 import type { RouteParts } from './parts.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 import { calendarUseErrors } from './queue-checks.ts';
 import { createRouter, type Router } from './router.ts';
-import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
+import { pageLimit } from './schemas/page.ts';
 
 export function calendarRoutes({ database }: RouteParts): Router {
   const router = createRouter();
@@ -20,17 +21,15 @@ export function calendarRoutes({ database }: RouteParts): Router {
   router.openapi(route.list, async (c) => {
     const { limit: asked, cursor } = c.req.valid('query');
     const limit = pageLimit(asked);
-    const [afterName = ''] = cursor === undefined ? [] : decodeCursor(cursor, 1);
-    const { project } = c.var;
+    const { project, caller } = c.var;
+    const afterName = cursor === undefined ? '' : openCursor(caller, 'calendars', cursor);
     const found = await database.run((sql) =>
       listCalendars(sql, { project, afterName, limit: limit + 1 }),
     );
     const items = found.slice(0, limit);
     const last = found.length > limit ? items.at(-1) : undefined;
-    return c.json(
-      { items: items.map(calendarResource), nextCursor: last ? encodeCursor([last.name]) : null },
-      200,
-    );
+    const nextCursor = last ? sealCursor(caller, 'calendars', last.name) : null;
+    return c.json({ items: items.map(calendarResource), nextCursor }, 200);
   });
 
   router.openapi(route.get, async (c) => {

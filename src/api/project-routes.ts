@@ -108,8 +108,8 @@ export function projectRoutes({ database }: RouteParts): Router {
   return router;
 }
 
-function projectResource({ createdAt, ...project }: ProjectRecord): Project {
-  return { ...project, createdAt: createdAt.toISOString() };
+function projectResource({ name, quotas, createdAt }: ProjectRecord): Project {
+  return { name, quotas, createdAt: createdAt.toISOString() };
 }
 
 function notFound(name: string): never {

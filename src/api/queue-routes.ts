@@ -13,6 +13,7 @@ import { isUnknownCalendar, patchQueue, putQueue, setQueuePaused } from '../stor
 import { deleteQueue, purgeQueue } from '../store/queue-removal.ts';
 import { queueStats } from '../store/queue-stats.ts';
 import { readQueueStatus } from '../store/queue-status.ts';
+import { openCursor, sealCursor } from './cursor.ts';
 import type { RouteParts } from './parts.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
 import {
@@ -23,7 +24,7 @@ import {
 } from './queue-checks.ts';
 import * as route from './queue-route-definitions.ts';
 import { createRouter, type Router } from './router.ts';
-import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
+import { pageLimit } from './schemas/page.ts';
 
 /** A deletion may have to look through a long schedule. */
 const DELETE_TIMEOUT_MS = 20_000;
@@ -61,17 +62,15 @@ export function queueRoutes({ database, queueCache, targetRefusal }: RouteParts)
   router.openapi(route.list, async (c) => {
     const { limit: asked, cursor } = c.req.valid('query');
     const limit = pageLimit(asked);
-    const [afterName = ''] = cursor === undefined ? [] : decodeCursor(cursor, 1);
-    const project = c.var.project;
+    const { project, caller } = c.var;
+    const afterName = cursor === undefined ? '' : openCursor(caller, 'queues', cursor);
     const found = await database.run((sql) =>
-      listQueues(sql, { project, afterName, limit: limit + 1, among: c.var.caller.queues }),
+      listQueues(sql, { project, afterName, limit: limit + 1, among: caller.queues }),
     );
     const items = found.slice(0, limit);
     const last = found.length > limit ? items.at(-1) : undefined;
-    return c.json(
-      { items: items.map(queueResource), nextCursor: last ? encodeCursor([last.name]) : null },
-      200,
-    );
+    const nextCursor = last ? sealCursor(caller, 'queues', last.name) : null;
+    return c.json({ items: items.map(queueResource), nextCursor }, 200);
   });
 
   router.openapi(route.get, async (c) => {

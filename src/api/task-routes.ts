@@ -1,5 +1,4 @@
 import type { Output } from '../model.ts';
-import { TASK_ID_PATTERN } from '../protocol/limits.ts';
 import { listAttempts } from '../store/task-attempts.ts';
 import { cancelTask } from '../store/task-cancel.ts';
 import { deleteTask } from '../store/task-delete.ts';
@@ -8,11 +7,11 @@ import { readOutput } from '../store/task-output.ts';
 import { readTask } from '../store/task-read.ts';
 import { retryTask } from '../store/task-retry.ts';
 import { runTask } from '../store/task-run.ts';
-import { received } from './input-errors.ts';
+import { openCursor, sealCursor } from './cursor.ts';
 import type { RouteParts } from './parts.ts';
-import { invalidRequest, ProblemError } from './problem.ts';
+import { ProblemError } from './problem.ts';
 import { createRouter, type Router } from './router.ts';
-import { decodeCursor, encodeCursor, pageLimit } from './schemas/page.ts';
+import { pageLimit } from './schemas/page.ts';
 import { attemptResource, taskResource } from './task-resource.ts';
 import * as route from './task-route-definitions.ts';
 
@@ -25,13 +24,14 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
   router.openapi(route.list, async (c) => {
     const { queue = null, state = null, owner = null, limit: asked, cursor } = c.req.valid('query');
     const limit = pageLimit(asked);
-    const before = cursor === undefined ? null : idOf(cursor);
-    const { project, queues: among } = c.var.caller;
+    const { caller } = c.var;
+    const before = cursor === undefined ? null : openCursor(caller, 'tasks', cursor);
+    const { project, queues: among } = caller;
     const filter = { project, among, queue, state, owner, limit, before };
     const { tasks, next } = await fillPage(filter, (rest) =>
       database.run((sql) => listTasks(sql, rest)),
     );
-    const nextCursor = next === null ? null : encodeCursor([next]);
+    const nextCursor = next === null ? null : sealCursor(caller, 'tasks', next);
     return c.json({ items: tasks.map(taskResource), nextCursor }, 200);
   });
 
@@ -113,11 +113,12 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     const ref = { project: c.var.project, ...c.req.valid('param') };
     const { limit: asked, cursor } = c.req.valid('query');
     const limit = pageLimit(asked);
-    const after = cursor === undefined ? null : idOf(cursor);
+    const list = `tasks/${ref.taskId}/attempts` as const;
+    const after = cursor === undefined ? null : openCursor(c.var.caller, list, cursor);
     const page = await database.run((sql) => listAttempts(sql, { ...ref, limit, after }));
     const { attempts, hasMore } = page ?? notFound(ref.taskId);
     const last = hasMore ? attempts.at(-1) : undefined;
-    const nextCursor = last ? encodeCursor([last.leaseId]) : null;
+    const nextCursor = last ? sealCursor(c.var.caller, list, last.leaseId) : null;
     return c.json({ items: attempts.map(attemptResource), nextCursor }, 200);
   });
 
@@ -152,15 +153,6 @@ async function fillPage(
     if (next === null || tasks.length === filter.limit) break;
   }
   return { tasks, next };
-}
-
-/** Task and lease ids are both written as 32 hex digits. */
-function idOf(cursor: string): string {
-  const [id = ''] = decodeCursor(cursor, 1);
-  if (TASK_ID_PATTERN.test(id)) return id;
-  throw invalidRequest([
-    { pointer: '?cursor', expected: 'the nextCursor of a page', received: received(cursor) },
-  ]);
 }
 
 /** It is someone else's content on our origin: it must never run there as a page. */

@@ -36,6 +36,8 @@ export interface NewApiKey extends Pick<ApiKey, 'id' | 'project'> {
 export interface KnownApiKey extends Pick<ApiKey, 'id' | 'project' | 'scopes' | 'queues'> {
   secretHash: Uint8Array;
   quotas: ProjectQuotas;
+  /** See Project. */
+  cursorKey: Uint8Array;
   expiresInSeconds: number | null;
   /** Null when it never was. */
   usedBeforeSeconds: number | null;
@@ -60,7 +62,7 @@ export async function insertApiKey(sql: Sql, key: NewApiKey): Promise<ApiKey> {
  */
 export async function findApiKey(sql: Sql, id: string): Promise<KnownApiKey | null> {
   const [row] = await sql<KnownApiKey[]>`
-    select k.id, k.project, k.secret_hash as "secretHash", p.quotas,
+    select k.id, k.project, k.secret_hash as "secretHash", p.quotas, p.cursor_key as "cursorKey",
       to_jsonb(k.scopes) as scopes, to_jsonb(k.queues) as queues,
       extract(epoch from k.expires_at - now())::double precision as "expiresInSeconds",
       extract(epoch from now() - k.last_used_at)::double precision as "usedBeforeSeconds"

@@ -4,6 +4,8 @@ import type { Sql } from './database.ts';
 export interface Project {
   name: string;
   quotas: ProjectQuotas;
+  /** What the cursors of its lists are sealed with: nothing to be told. */
+  cursorKey: Uint8Array;
   createdAt: Date;
 }
 
@@ -81,7 +83,7 @@ export async function projectExists(sql: Sql, name: string): Promise<boolean> {
 }
 
 function columns(sql: Sql) {
-  return sql`name, quotas, created_at as "createdAt"`;
+  return sql`name, quotas, cursor_key as "cursorKey", created_at as "createdAt"`;
 }
 
 function toProject(row: Project): Project {

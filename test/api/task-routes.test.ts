@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { encodeCursor } from '../../src/api/schemas/page.ts';
 import type { Output } from '../../src/model.ts';
 import { RUN_NOW_RANK } from '../../src/store/task-run.ts';
 import { claimAll, FAIL, SUCCEED, settle } from '../store/task-fixture.ts';
@@ -253,8 +252,7 @@ describe('GET /v1/tasks', () => {
 
   it.each([
     ['cursor=!', '?cursor'],
-    [`cursor=${encodeCursor(['x'])}`, '?cursor'],
-    [`cursor=${encodeCursor([UNKNOWN, UNKNOWN])}`, '?cursor'],
+    [`cursor=${'A'.repeat(80)}`, '?cursor'],
     ['state=done', '?state'],
     ['queue=a%20b', '?queue'],
     ['queue=', '?queue'],

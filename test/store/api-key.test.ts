@@ -29,6 +29,7 @@ describe('api keys', () => {
       project: 'default',
       secretHash: Buffer.from(secretHash),
       quotas: NO_QUOTAS,
+      cursorKey: expect.any(Buffer),
       scopes: ['enqueue', 'read', 'manage'],
       queues: null,
       expiresInSeconds: null,
