@@ -14,6 +14,7 @@ import type { Log } from './log.ts';
 import type { Wake } from './model.ts';
 import { type Cleanups, createCleanups } from './cleanups.ts';
 import { connect, type Database, openDatabase } from './store/database.ts';
+import { createKeyring } from './store/keyring.ts';
 import { databaseEndpoints } from './store/database-endpoints.ts';
 import { migrate } from './store/migrate.ts';
 import { checkSecrets } from './store/master-key.ts';
@@ -169,6 +170,7 @@ export async function startDispatcher(
   const { createSigningThread } = await import('./dispatch/signing-thread.ts');
   const { createSignerDirectory } = await import('./signers.ts');
   const { database, databaseUrl, publicUrl, log, stack, port } = parts;
+  const vault = createVault(config.masterKeys);
   const signingThread = createSigningThread();
   stack.defer(() => signingThread.close());
   const dispatcher = createDispatcher({
@@ -186,7 +188,8 @@ export async function startDispatcher(
     targetRules: targetRulesOf(config, databaseUrl, port),
     proxy: config.targetProxy,
     ca: config.targetCa,
-    signerOf: createSignerDirectory(database, signingThread, createVault(config.masterKeys)),
+    signerOf: createSignerDirectory(database, signingThread, vault),
+    keyring: createKeyring(database, vault),
     log,
   });
   await dispatcher.start();

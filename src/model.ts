@@ -161,6 +161,14 @@ export interface Reservation {
   lose(): void;
 }
 
+/** What a task's row says where its project encrypts: then its body is ciphertext, too. */
+export interface Seal {
+  /** The data key that headers and body are encrypted with. */
+  dataKey: number;
+  /** The headers, encrypted as one text; null when it has none. */
+  headers: string | null;
+}
+
 /** One attempt in hand: everything needed to dispatch it, and to settle it. */
 export interface ClaimedTask {
   shard: number;
@@ -176,9 +184,13 @@ export interface ClaimedTask {
   flowKey: string | null;
   url: string;
   method: string;
+  /** Empty while it is sealed. */
   headers: Record<string, string>;
   contentType: string | null;
+  /** Ciphertext while it is sealed. */
   body: Uint8Array;
+  /** Null: headers and body are as they are to be sent. */
+  seal: Seal | null;
   retry: Partial<RetryPolicy>;
   dispatchDeadlineSeconds: number | null;
   retentionSeconds: number | null;
@@ -222,6 +234,8 @@ export type Decision =
       url: string | null;
       /** The task's own Authorization header does not follow it to another origin. */
       dropAuthorization: boolean;
+      /** Of a sealed task: the headers to go on with, where they are others; see Seal. */
+      sealedHeaders?: string;
     }
   | { kind: 'fail'; reason: string; output: Output | null };
 

@@ -7,6 +7,8 @@
 import type { Log } from '../log.ts';
 import type { Database } from '../store/database.ts';
 import { sqlState } from '../store/errors.ts';
+import { createKeyring } from '../store/keyring.ts';
+import { createVault } from '../store/vault.ts';
 import { allowedMethods } from './allowed-methods.ts';
 import { accessOf, ACCESS, authorize } from './access.ts';
 import { authenticate } from './auth.ts';
@@ -39,7 +41,9 @@ import { wellKnownRoutes } from './well-known.ts';
 export function createApi(parts: ApiParts): Router {
   const api = createRouter();
   const queueCache = createQueueCache(parts.database);
-  const routeParts = { ...parts, queueCache, keys: createKeyDirectory(parts.database) };
+  const { database, vault = createVault([]) } = parts;
+  const keyring = createKeyring(database, vault);
+  const routeParts = { ...parts, queueCache, keyring, keys: createKeyDirectory(database) };
 
   api.use(async (c, next) => {
     await next();

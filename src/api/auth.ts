@@ -23,6 +23,8 @@ export interface Caller extends Grant {
   /** True for the admin key of the service, which may act in every project. */
   isOperator: boolean;
   quotas: ProjectQuotas;
+  /** What the project's new tasks are encrypted with; null = they are not. */
+  dataKey: number | null;
   /** What the cursors of the project's lists are sealed with. */
   cursorKey: Uint8Array;
 }
@@ -64,8 +66,8 @@ export function authenticate(
     }
     if (asked !== undefined && asked !== known.project) throw notItsProject(known.project);
     keys.noteUse(known);
-    const { project, scopes, queues, quotas, cursorKey } = known;
-    return { project, scopes, queues, quotas, cursorKey, isOperator: false };
+    const { project, scopes, queues, quotas, dataKey, cursorKey } = known;
+    return { project, scopes, queues, quotas, dataKey, cursorKey, isOperator: false };
   }
 
   return async (c, next) => {
@@ -77,8 +79,9 @@ export function authenticate(
   };
 }
 
-function operator({ name, quotas, cursorKey }: Project): Caller {
-  return { project: name, scopes: ['admin'], queues: null, quotas, cursorKey, isOperator: true };
+function operator({ name, quotas, dataKey, cursorKey }: Project): Caller {
+  const own = { project: name, quotas, dataKey, cursorKey };
+  return { ...own, scopes: ['admin'], queues: null, isOperator: true };
 }
 
 /** Source: RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). */

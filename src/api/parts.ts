@@ -1,6 +1,7 @@
 import type { Log } from '../log.ts';
 import type { Reserve, Wake } from '../model.ts';
 import type { Database } from '../store/database.ts';
+import type { Keyring } from '../store/keyring.ts';
 import type { Vault } from '../store/vault.ts';
 import type { KeyDirectory } from './key-directory.ts';
 import type { QueueCache } from './queue-cache.ts';
@@ -39,4 +40,5 @@ export interface Readiness {
 export interface RouteParts extends ApiParts {
   queueCache: QueueCache;
   keys: KeyDirectory;
+  keyring: Keyring;
 }

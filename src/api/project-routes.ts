@@ -1,5 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import type { Project } from '../protocol/access.ts';
+import { makeDataKey, setEncryption } from '../store/data-key.ts';
 import {
   findProject,
   listProjects,
@@ -7,9 +8,10 @@ import {
   type Project as ProjectRecord,
   putProject,
 } from '../store/project.ts';
+import { createVault, type Envelope } from '../store/vault.ts';
 import { jsonBody } from './json-body.ts';
 import type { RouteParts } from './parts.ts';
-import { ProblemError } from './problem.ts';
+import { invalidRequest, ProblemError } from './problem.ts';
 import { createRouter, type Router } from './router.ts';
 import { projectInputSchema, projectParams, projectSchema } from './schemas/access.ts';
 import { BODY_PROBLEMS, problemResponses } from './schemas/problem.ts';
@@ -51,7 +53,8 @@ const put = createRoute({
   operationId: 'putProject',
   tags,
   summary: 'Create a project, or replace its quotas',
-  description: 'Quotas are in force within a second. Safe to repeat.',
+  description:
+    'Quotas are in force within a second. `encryptPayloads` stays as it is where it is left out. Safe to repeat.',
   middleware: jsonBody(),
   request: { params: projectParams, query: noQuery, body },
   responses: {
@@ -76,9 +79,22 @@ const patch = createRoute({
   },
 });
 
+interface Encryption {
+  /** The data key to encrypt with; null = none. */
+  wrapped: Envelope | null;
+}
+
 /** For whoever runs the service: the admin key alone opens them. */
-export function projectRoutes({ database }: RouteParts): Router {
+export function projectRoutes({ database, vault = createVault([]) }: RouteParts): Router {
   const router = createRouter();
+
+  /** Null where nothing is said of it. Throws `invalid-request` when it can't be done. */
+  function encryptionOf(name: string, isWanted: boolean | undefined): Encryption | null {
+    if (isWanted === undefined) return null;
+    const wrapped = isWanted ? makeDataKey(vault, name) : null;
+    if (isWanted && wrapped === null) throw noMasterKey();
+    return { wrapped };
+  }
 
   router.openapi(list, async (c) => {
     const projects = await database.run(listProjects);
@@ -93,23 +109,36 @@ export function projectRoutes({ database }: RouteParts): Router {
 
   router.openapi(put, async (c) => {
     const { project: name } = c.req.valid('param');
-    const { quotas = {} } = c.req.valid('json');
+    const { quotas = {}, encryptPayloads } = c.req.valid('json');
+    const encryption = encryptionOf(name, encryptPayloads);
     const { project, isCreated } = await database.run((sql) => putProject(sql, name, quotas));
-    return c.json(projectResource(project), isCreated ? 201 : 200);
+    const encrypted =
+      encryption && (await database.run((sql) => setEncryption(sql, name, encryption.wrapped)));
+    return c.json(projectResource(encrypted ?? project), isCreated ? 201 : 200);
   });
 
   router.openapi(patch, async (c) => {
     const { project: name } = c.req.valid('param');
-    const { quotas = {} } = c.req.valid('json');
+    const { quotas = {}, encryptPayloads } = c.req.valid('json');
+    const encryption = encryptionOf(name, encryptPayloads);
     const project = await database.run((sql) => patchProject(sql, name, quotas));
-    return c.json(projectResource(project ?? notFound(name)), 200);
+    const encrypted =
+      encryption && (await database.run((sql) => setEncryption(sql, name, encryption.wrapped)));
+    return c.json(projectResource(encrypted ?? project ?? notFound(name)), 200);
   });
 
   return router;
 }
 
-function projectResource({ name, quotas, createdAt }: ProjectRecord): Project {
-  return { name, quotas, createdAt: createdAt.toISOString() };
+function projectResource({ name, quotas, dataKey, createdAt }: ProjectRecord): Project {
+  const encryptPayloads = dataKey !== null;
+  return { name, quotas, encryptPayloads, createdAt: createdAt.toISOString() };
+}
+
+function noMasterKey(): ProblemError {
+  const expected =
+    'false, as this process has no ERRAND_MASTER_KEY: give one to every process first';
+  return invalidRequest([{ pointer: '/encryptPayloads', expected, received: 'true' }]);
 }
 
 function notFound(name: string): never {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { QueueRecord, WakeUp } from '../model.ts';
 import type { CreateTask, Task } from '../protocol/resources.ts';
+import { type DataKey, sealContent } from '../store/content-seal.ts';
 import type { Enqueued, NewTask } from '../store/enqueue.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import { readTask } from '../store/task-read.ts';
@@ -11,10 +12,19 @@ import { asProblem, invalidRequest, ProblemError, problemBody } from './problem.
 import { notFound } from './queue-routes.ts';
 import { createRouter, type Router } from './router.ts';
 import { createTaskSchema } from './schemas/task-create.ts';
+import { dataKeyOf, shownTask } from './task-content.ts';
 import { createEnqueuer } from './task-enqueuer.ts';
 import { resolveTask } from './task-resolve.ts';
-import { createdResource, taskResource } from './task-resource.ts';
+import { createdResource } from './task-resource.ts';
 import * as route from './task-route-definitions.ts';
+
+/** What a new task is enqueued with. */
+interface Enqueue {
+  queue: QueueRecord;
+  /** Its Idempotency-Key. */
+  key: string | undefined;
+  dataKey: DataKey | null;
+}
 
 interface Answer {
   status: 200 | 201;
@@ -29,7 +39,8 @@ export function taskCreateRoutes(parts: RouteParts): Router {
   router.openapi(route.create, async (c) => {
     const queue = await findQueue(parts, c.var.project, c.req.valid('param').queue);
     const key = c.req.valid('header')['idempotency-key'];
-    const task = newTask(parts, c.req.valid('json'), queue, key);
+    const dataKey = await dataKeyOf(parts, c.var.caller);
+    const task = newTask(parts, c.req.valid('json'), { queue, key, dataKey });
     const { answers, giveBack } = await admissions.admit(queue, [task], c.var.caller.quotas);
     const known = answers.get(task);
     if (known instanceof ProblemError) throw known;
@@ -45,8 +56,10 @@ export function taskCreateRoutes(parts: RouteParts): Router {
   router.openapi(route.createBatch, async (c) => {
     const queue = await findQueue(parts, c.var.project, c.req.valid('param').queue);
     const key = c.req.valid('header')['idempotency-key'];
+    const dataKey = await dataKeyOf(parts, c.var.caller);
     const parsed = c.req.valid('json').tasks.map((input, index) => {
-      return parseItem(parts, input, index, queue, key === undefined ? key : `${key}/${index}`);
+      const ofItem = key === undefined ? key : `${key}/${index}`;
+      return parseItem(parts, input, index, { queue, key: ofItem, dataKey });
     });
     const tasks = parsed.filter((item): item is NewTask => !(item instanceof ProblemError));
     const { accepted, answers, giveBack } = await admissions.admit(
@@ -86,14 +99,14 @@ async function findQueue(parts: RouteParts, project: string, name: string): Prom
 function newTask(
   { targetRefusal }: RouteParts,
   input: CreateTask,
-  queue: QueueRecord,
-  key: string | undefined,
+  { queue, key, dataKey }: Enqueue,
 ): NewTask {
   const refusal = (url: URL) => targetRefusal?.(url, queue.pool) ?? null;
   const resolved = resolveTask(input, queue, refusal);
   if ('errors' in resolved) throw invalidRequest(resolved.errors);
   const idempotency = key === undefined ? null : { key, requestHash: hashOf(input) };
-  return { ...resolved.task, idempotency };
+  const sealed = dataKey && sealContent(dataKey, queue.id, resolved.task);
+  return { ...resolved.task, idempotency, sealed };
 }
 
 /** Pointers lead from the root of the request's body. */
@@ -101,12 +114,11 @@ function parseItem(
   parts: RouteParts,
   input: unknown,
   index: number,
-  queue: QueueRecord,
-  key: string | undefined,
+  into: Enqueue,
 ): NewTask | ProblemError {
   try {
     const parsed = createTaskSchema.safeParse(input);
-    if (parsed.success) return newTask(parts, parsed.data, queue, key);
+    if (parsed.success) return newTask(parts, parsed.data, into);
     throw invalidRequest(inputErrors(parsed.error.issues, input, 'json'));
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
@@ -119,7 +131,7 @@ function parseItem(
 
 /** What a request comes to. A task that a key created is shown for as long as its rows lie there. */
 async function answerTo(
-  { database }: RouteParts,
+  parts: RouteParts,
   queue: QueueRecord,
   task: NewTask,
   result: Enqueued,
@@ -130,8 +142,10 @@ async function answerTo(
       return { status: 201, task: createdResource(queue.name, task, result) };
     case 'repeated': {
       const ref = { project: queue.project, taskId };
-      const first = await database.run((sql) => readTask(sql, ref, { isPastRetentionShown: true }));
-      if (first !== null) return { status: 200, task: taskResource(first) };
+      const first = await parts.database.run((sql) =>
+        readTask(sql, ref, { isPastRetentionShown: true }),
+      );
+      if (first !== null) return { status: 200, task: await shownTask(parts, ref.project, first) };
       throw new ProblemError(
         'task-finished',
         `This Idempotency-Key created task ${taskId}, which is no longer kept`,

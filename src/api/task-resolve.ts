@@ -40,6 +40,7 @@ export function resolveTask(
       headers: Object.keys(sent.headers).length > 0 ? sent.headers : null,
       contentType: sent.contentType,
       body: bodyOf(input),
+      sealed: null,
       name: input.name ?? null,
       flowKey: input.flowKey ?? null,
       retry: input.retry ?? null,

@@ -5,8 +5,11 @@ import type { TaskRecord } from '../store/task-read.ts';
 
 export type CreatedTask = Extract<Enqueued, { kind: 'created' }>;
 
+/** A task whose content is as it came. */
+export type OpenRecord = TaskRecord & { seal: null };
+
 /** A task as users see it; with its payload where that was read. */
-export function taskResource(task: TaskRecord): Task {
+export function taskResource(task: OpenRecord): Task {
   return {
     id: task.id,
     queue: task.queue,
@@ -51,6 +54,7 @@ export function createdResource(queue: string, task: NewTask, created: CreatedTa
     headers: task.headers ?? {},
     contentType: task.contentType,
     body: null,
+    seal: null,
     rank: task.rank,
     flowKey: task.flowKey,
     retry: task.retry ?? {},

@@ -4,7 +4,7 @@ import { cancelTask } from '../store/task-cancel.ts';
 import { deleteTask } from '../store/task-delete.ts';
 import { listTasks, type TaskFilter, type TaskPage } from '../store/task-list.ts';
 import { readOutput } from '../store/task-output.ts';
-import { readTask } from '../store/task-read.ts';
+import { readTask, type TaskRecord } from '../store/task-read.ts';
 import { retryTask } from '../store/task-retry.ts';
 import { runTask } from '../store/task-run.ts';
 import { openCursor, sealCursor } from './cursor.ts';
@@ -12,14 +12,17 @@ import type { RouteParts } from './parts.ts';
 import { ProblemError } from './problem.ts';
 import { createRouter, type Router } from './router.ts';
 import { pageLimit } from './schemas/page.ts';
-import { attemptResource, taskResource } from './task-resource.ts';
+import { shownTask } from './task-content.ts';
+import { attemptResource } from './task-resource.ts';
 import * as route from './task-route-definitions.ts';
 
 /** A page is filled from this many looks at most; then it is short, and the next goes on. */
 const MOST_LOOKS = 10;
 
-export function taskRoutes({ database, wake }: RouteParts): Router {
+export function taskRoutes(parts: RouteParts): Router {
+  const { database, wake } = parts;
   const router = createRouter();
+  const shown = (project: string, task: TaskRecord) => shownTask(parts, project, task);
 
   router.openapi(route.list, async (c) => {
     const { queue = null, state = null, owner = null, limit: asked, cursor } = c.req.valid('query');
@@ -32,14 +35,15 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
       database.run((sql) => listTasks(sql, rest)),
     );
     const nextCursor = next === null ? null : sealCursor(caller, 'tasks', next);
-    return c.json({ items: tasks.map(taskResource), nextCursor }, 200);
+    const items = await Promise.all(tasks.map((task) => shown(project, task)));
+    return c.json({ items, nextCursor }, 200);
   });
 
   router.openapi(route.get, async (c) => {
     const ref = { project: c.var.project, ...c.req.valid('param') };
     const withPayload = c.req.valid('query').view === 'full';
     const task = await database.run((sql) => readTask(sql, ref, { withPayload }));
-    return c.json(taskResource(task ?? notFound(ref.taskId)), 200);
+    return c.json(await shown(ref.project, task ?? notFound(ref.taskId)), 200);
   });
 
   router.openapi(route.remove, async (c) => {
@@ -59,7 +63,7 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     const cancelled = await database.run((sql) => cancelTask(sql, ref));
     if (cancelled.kind === 'not-found') notFound(ref.taskId);
     if (cancelled.kind === 'cancelled') wake(cancelled.wakeUps);
-    return c.json(taskResource(cancelled.task), 200);
+    return c.json(await shown(ref.project, cancelled.task), 200);
   });
 
   router.openapi(route.actions.run, async (c) => {
@@ -68,7 +72,7 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     switch (run.kind) {
       case 'ready':
         wake([run.wakeUp]);
-        return c.json(taskResource(run.task), 200);
+        return c.json(await shown(ref.project, run.task), 200);
       case 'leased':
         throw new ProblemError('task-leased', 'The task is being dispatched already');
       case 'ended':
@@ -87,7 +91,7 @@ export function taskRoutes({ database, wake }: RouteParts): Router {
     switch (retried.kind) {
       case 'ready':
         wake([retried.wakeUp]);
-        return c.json(taskResource(retried.task), 200);
+        return c.json(await shown(ref.project, retried.task), 200);
       case 'name-taken': {
         const { taskId } = retried;
         throw new ProblemError('name-taken', 'Another task has its name now', { taskId });

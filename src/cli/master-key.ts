@@ -3,9 +3,11 @@ import { Command } from 'commander';
 import { makeSigningKey } from '../api/signing-key.ts';
 import { readDatabaseConfig } from '../config.ts';
 import { ErrandError } from '../errors.ts';
+import { makeDataKey, projectsWrappedBy, setEncryption } from '../store/data-key.ts';
+import type { Sql } from '../store/database.ts';
 import { abandonSecrets, checkSecrets, rewrapSecrets } from '../store/master-key.ts';
 import { revokeSigningKey } from '../store/signing-key.ts';
-import { createVault, masterKeyId } from '../store/vault.ts';
+import { createVault, masterKeyId, type Vault } from '../store/vault.ts';
 import { renderTable } from './table.ts';
 import { withDatabase } from './with-database.ts';
 
@@ -24,7 +26,7 @@ export function masterKeyCommand(): Command {
   command
     .command('abandon <id>')
     .description(
-      'when a key was lost: replace the signing keys and remove the webhook secrets that it wraps',
+      'when a key was lost: replace the signing keys that it wraps, and give up the webhook secrets and all that is encrypted with its data keys',
     )
     .action(abandon);
   command
@@ -56,7 +58,8 @@ async function rewrap(): Promise<void> {
 
 async function abandon(id: string): Promise<void> {
   const vault = createVault(readDatabaseConfig(process.env).masterKeys);
-  const { queues, signingKeys } = await withDatabase(async (sql) => {
+  const { queues, dataKeys, signingKeys } = await withDatabase(async (sql) => {
+    await replaceDataKeys(sql, vault, id);
     const abandoned = await abandonSecrets(sql, id);
     for (const { project, kid } of abandoned.signingKeys) {
       const successor = await makeSigningKey('ES256', vault);
@@ -65,8 +68,22 @@ async function abandon(id: string): Promise<void> {
     return abandoned;
   });
   process.stdout.write(
-    `replaced ${signingKeys.length} signing keys, removed the webhook secrets of ${queues} queues\n`,
+    `replaced ${signingKeys.length} signing keys, removed the webhook secrets of ${queues} queues, gave up ${dataKeys} data keys\n`,
   );
+}
+
+/** Before the old ones are given up, so that whoever encrypts goes on to. */
+async function replaceDataKeys(sql: Sql, vault: Vault, id: string): Promise<void> {
+  for (const project of await projectsWrappedBy(sql, id)) {
+    const wrapped = makeDataKey(vault, project);
+    if (wrapped === null) {
+      throw new ErrandError(
+        'no-master-key',
+        `ERRAND_MASTER_KEY must have a new key, as project ${project} encrypts its payloads, but it is not set: \`errand master-key new\` makes one, \`errand project set ${project} --encrypt-payloads off\` does without`,
+      );
+    }
+    await setEncryption(sql, project, wrapped, { isRenewed: true });
+  }
 }
 
 async function status(): Promise<void> {

@@ -1,8 +1,11 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { readDatabaseConfig } from '../config.ts';
 import { ErrandError } from '../errors.ts';
 import type { ProjectQuotas } from '../protocol/access.ts';
 import { PROJECT_NAME_PATTERN } from '../protocol/limits.ts';
-import { createProject, listProjects, patchProject } from '../store/project.ts';
+import { makeDataKey, setEncryption } from '../store/data-key.ts';
+import { createProject, listProjects, patchProject, type Project } from '../store/project.ts';
+import { createVault } from '../store/vault.ts';
 import { renderTable } from './table.ts';
 import { withDatabase } from './with-database.ts';
 
@@ -10,6 +13,10 @@ const MOST = 1_000_000;
 /** An option's value can't be null. */
 const NONE = 'none';
 type Limit = number | typeof NONE;
+type EncryptionMode = 'on' | 'off' | 'new-key';
+type SetOptions = Partial<Record<keyof ProjectQuotas, Limit>> & {
+  encryptPayloads?: EncryptionMode;
+};
 
 /** `errand project`: the tenants of this database. */
 export function projectCommand(): Command {
@@ -17,7 +24,7 @@ export function projectCommand(): Command {
   command.command('create <name>').description('make a project; safe to repeat').action(create);
   command
     .command('set <name>')
-    .description('change the quotas of a project, in force within a second; `none` lifts one')
+    .description('change a project, in force within a second; `none` lifts a quota')
     .option('--max-backlog <tasks>', 'waiting tasks over all its queues', parseCount(0))
     .option('--max-enqueues-per-second <tasks>', 'fractions are allowed', parseRate)
     .option(
@@ -25,8 +32,14 @@ export function projectCommand(): Command {
       'enqueued at once (none: a second’s worth)',
       parseCount(1),
     )
+    .addOption(
+      new Option(
+        '--encrypt-payloads <mode>',
+        'payloads and headers of new tasks, at rest; needs ERRAND_MASTER_KEY (new-key: on, with another data key from now on)',
+      ).choices(['on', 'off', 'new-key']),
+    )
     .action(set);
-  command.command('list').description('list the projects and their quotas').action(list);
+  command.command('list').description('list the projects and what is set for them').action(list);
   return command;
 }
 
@@ -42,15 +55,30 @@ async function create(name: string): Promise<void> {
   process.stdout.write(isNew ? `made project ${name}\n` : `project ${name} is there already\n`);
 }
 
-async function set(name: string, limits: Record<string, Limit>): Promise<void> {
+async function set(name: string, { encryptPayloads, ...limits }: SetOptions): Promise<void> {
+  const encryption = encryptPayloads && encryptionOf(name, encryptPayloads);
   const given = Object.entries(limits).map(([quota, limit]) => [
     quota,
     limit === NONE ? null : limit,
   ]);
   const quotas: Partial<ProjectQuotas> = Object.fromEntries(given);
-  const project = await withDatabase((sql) => patchProject(sql, name, quotas));
+  const project = await withDatabase(async (sql) => {
+    const patched = await patchProject(sql, name, quotas);
+    return encryption ? setEncryption(sql, name, encryption.wrapped, encryption) : patched;
+  });
   if (project === null) throw noProject(name);
   process.stdout.write(renderTable(HEADINGS, [row(project)]));
+}
+
+function encryptionOf(project: string, mode: EncryptionMode) {
+  if (mode === 'off') return { wrapped: null };
+  const vault = createVault(readDatabaseConfig(process.env).masterKeys);
+  const wrapped = makeDataKey(vault, project);
+  if (wrapped !== null) return { wrapped, isRenewed: mode === 'new-key' };
+  throw new ErrandError(
+    'no-master-key',
+    'ERRAND_MASTER_KEY must have the key that wraps the data keys, but it is not set: `errand master-key new` makes one; give it to every process first',
+  );
 }
 
 async function list(): Promise<void> {
@@ -58,20 +86,12 @@ async function list(): Promise<void> {
   process.stdout.write(renderTable(HEADINGS, projects.map(row)));
 }
 
-const HEADINGS = ['name', 'created', 'max backlog', 'max enqueues/s', 'max burst'];
+const HEADINGS = ['name', 'created', 'encrypts', 'max backlog', 'max enqueues/s', 'max burst'];
 
-function row({
-  name,
-  createdAt,
-  quotas,
-}: {
-  name: string;
-  createdAt: Date;
-  quotas: ProjectQuotas;
-}) {
+function row({ name, createdAt, dataKey, quotas }: Project) {
   const { maxBacklog, maxEnqueuesPerSecond, maxEnqueueBurst } = quotas;
   const limits = [maxBacklog, maxEnqueuesPerSecond, maxEnqueueBurst].map((limit) => limit ?? '-');
-  return [name, createdAt.toISOString(), ...limits];
+  return [name, createdAt.toISOString(), dataKey === null ? 'no' : 'yes', ...limits];
 }
 
 function parseCount(least: number): (text: string) => Limit {

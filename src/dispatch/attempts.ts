@@ -5,15 +5,10 @@ import type { ClaimedTask, Settlement, WakeUp } from '../model.ts';
 import { judgeCall } from '../policy/breaker.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import { createClaimAhead } from './claim-ahead.ts';
+import { isLocked } from '../store/vault.ts';
 import type { Claim } from './claimer.ts';
-import {
-  type DeliverParts,
-  deliver,
-  lostAttempt,
-  type PreparedCall,
-  prepareCall,
-} from './deliver.ts';
+import { createClaimAhead } from './claim-ahead.ts';
+import { type DeliverParts, deliver, lostAttempt, prepareCall } from './deliver.ts';
 import type { Health } from './health.ts';
 import { createPostponer } from './postponer.ts';
 import { passGates, type QueueState, returnTurn } from './queue-state.ts';
@@ -69,7 +64,7 @@ interface InHand {
   task: ClaimedTask;
   state: QueueState;
   claim: Claim;
-  call: PreparedCall | null;
+  call: ReturnType<typeof prepareCall>;
   /** For a slot, or for its turn at the gate. */
   isWaiting: boolean;
 }
@@ -82,6 +77,8 @@ const MAX_AHEAD = 512;
 const SHARE_FOR_OTHERS = 1 / 16;
 /** With so much of payloads in hand nothing more is claimed. */
 const MAX_BYTES_IN_HAND = 32 * 1024 * 1024;
+/** Until a task is looked at again that this process has not the master key for. */
+const LOCKED_SECONDS = 15;
 
 /** The attempts in hand: from claimed through gate, call and decision to written. */
 export function createAttempts(options: AttemptsOptions): Attempts {
@@ -140,19 +137,26 @@ export function createAttempts(options: AttemptsOptions): Attempts {
   async function dispatch(one: InHand): Promise<void> {
     const { task, state, claim } = one;
     const admission = options.health.admit(state, task.url, claim.isForced);
-    if (admission.kind === 'postpone') {
-      returnTurn(state, monotonic());
-      // First in its key's line it holds its key there too, whatever becomes of this process.
-      if (state.flow?.isHolder(task)) return giveBack(task, state, admission.delaySeconds);
-      state.flow?.undo(task, monotonic());
-      return postpone(task, admission.delaySeconds);
-    }
+    if (admission.kind === 'postpone') return putOff(one, admission.delaySeconds);
     const settlement = await call(one);
+    if (settlement === 'locked') {
+      options.health.note(state, admission, null);
+      return putOff(one, LOCKED_SECONDS);
+    }
     options.health.note(state, admission, settlement);
     if (settlement === null) return giveBack(task, state);
     // What fails is not claimed ahead: when a breaker opens, only as many as there are slots go back.
     if (judgeCall(settlement.outcome, settlement.status) === 'good') ahead.note();
     void settle(task, state, settlement);
+  }
+
+  /** It may not be called for now, and waits where it costs nothing. */
+  async function putOff({ task, state, claim }: InHand, delaySeconds: number): Promise<void> {
+    if (!claim.isForced) returnTurn(state, monotonic());
+    // First in its key's line it holds its key there too, whatever becomes of this process.
+    if (state.flow?.isHolder(task)) return giveBack(task, state, delaySeconds);
+    state.flow?.undo(task, monotonic());
+    return postpone(task, delaySeconds);
   }
 
   /** Claims can come in bunches; calls begin no faster than the rate allows. */
@@ -164,12 +168,19 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     }
   }
 
-  /** Null when it did not begin: the claim is old by now, or the key to sign it with was not to be had. */
-  async function call({ task, state, claim, call }: InHand): Promise<Settlement | null> {
+  /**
+   * Null when it did not begin: the claim is old by now, or the key to sign it with was not to be had.
+   * `locked`: a key that it needs is there, but does not open with our master key.
+   */
+  async function call({ task, state, claim, call }: InHand): Promise<Settlement | 'locked' | null> {
     try {
       return await deliver(options, task, state.record, call, () => mayBegin(claim));
     } catch (error) {
       if (isDatabaseAway(error)) return null;
+      if (isLocked(error)) {
+        log.error({ task: task.taskId, error: String(error) }, 'not called, but put off');
+        return 'locked';
+      }
       log.error({ task: task.taskId, error: String(error) }, 'an attempt failed before its call');
       return lostAttempt(task, state.record, options.clock.now());
     }
@@ -200,7 +211,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     return putBack(task, () => release(task, state, delaySeconds));
   }
 
-  /** Its origin is held: it waits where it costs nothing, and this was no attempt. */
+  /** This was no attempt. */
   function postpone(task: ClaimedTask, delaySeconds: number): Promise<void> {
     return putBack(task, () => postponeLease({ ...task, delaySeconds }));
   }

@@ -7,14 +7,18 @@ import {
   type SettlementContext,
 } from '../policy/settlement.ts';
 import { projectIssuer } from '../protocol/token.ts';
+import { ContentError, type DataKey } from '../store/content-seal.ts';
+import type { Keyring } from '../store/keyring.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Poster } from './post.ts';
 import { requestHeaders } from './request.ts';
+import { type OpenTask, openTask, sealNextStep } from './sealed-task.ts';
 import type { Signer } from './sign.ts';
 import { webhookId } from './webhook.ts';
 
 export interface DeliverParts {
   poster: Poster;
+  keyring: Keyring;
   signerOf: (project: string) => Promise<Signer>;
   clock: DatabaseClock;
   monotonic: () => number;
@@ -23,6 +27,10 @@ export interface DeliverParts {
 
 /** A call whose token is made, or being made, before there is a slot for it. */
 export interface PreparedCall {
+  /** The task as it is sent. */
+  task: OpenTask;
+  /** What its row is encrypted with; null where it is not. */
+  dataKey: DataKey | null;
   /** The target, without fragment. */
   url: URL;
   token: Promise<string>;
@@ -31,17 +39,44 @@ export interface PreparedCall {
 }
 
 /**
- * Begins to sign, for a claim brings many that can be signed together. Null when there is nothing to
- * call: it is too late, or its URL is none by now.
+ * Begins to sign, for a claim brings many that can be signed together; what is sealed is opened before.
+ * Null when there is nothing to call: it is too late, or its URL is none by now.
  */
 export function prepareCall(
-  { signerOf, clock, publicUrl }: DeliverParts,
+  parts: DeliverParts,
   task: ClaimedTask,
   queue: QueueRecord,
-): PreparedCall | null {
+): PreparedCall | Promise<PreparedCall> | null {
   const url = URL.parse(task.url);
   if (task.isExpired || url === null) return null;
   url.hash = '';
+  if (isOpen(task)) return signCall(parts, task, queue, url);
+  const call = openCall(parts, task, queue, url);
+  // Whoever calls waits for it and sees it fail.
+  call.catch(() => undefined);
+  return call;
+}
+
+function isOpen(task: ClaimedTask): task is OpenTask {
+  return task.seal === null;
+}
+
+async function openCall(
+  parts: DeliverParts,
+  task: ClaimedTask,
+  queue: QueueRecord,
+  url: URL,
+): Promise<PreparedCall> {
+  const dataKey = await parts.keyring.get(queue.project, task.seal!.dataKey);
+  return { ...signCall(parts, openTask(dataKey, task), queue, url), dataKey };
+}
+
+function signCall(
+  { signerOf, clock, publicUrl }: DeliverParts,
+  task: OpenTask,
+  queue: QueueRecord,
+  url: URL,
+): PreparedCall {
   const claims = {
     issuer: projectIssuer(publicUrl, queue.project),
     audience: queue.settings.audience ?? url.origin,
@@ -57,7 +92,8 @@ export function prepareCall(
   const token = signer.then((each) => each.sign(claims));
   // Whoever calls waits for it and sees it fail; one that is given back is not called.
   token.catch(() => undefined);
-  return { url, token, webhook: signWebhook(signer, task, queue, claims.issuedAt) };
+  const webhook = signWebhook(signer, task, queue, claims.issuedAt);
+  return { task, dataKey: null, url, token, webhook };
 }
 
 function signWebhook(
@@ -78,12 +114,14 @@ export async function deliver(
   parts: DeliverParts,
   task: ClaimedTask,
   queue: QueueRecord,
-  call: PreparedCall | null,
+  prepared: PreparedCall | Promise<PreparedCall> | null,
   mayBegin: () => boolean,
 ): Promise<Settlement | null> {
-  if (call === null) {
+  if (prepared === null) {
     return task.isExpired ? expired(task, queue) : noUrl(task, queue, parts.clock.now());
   }
+  const call = prepared instanceof Promise ? await readable(prepared) : prepared;
+  if (call instanceof ContentError) return unreadable(task, queue, call, parts.clock.now());
   const token = await call.token;
   const webhook = call.webhook === null ? {} : await call.webhook;
   const startedMs = parts.monotonic();
@@ -92,13 +130,24 @@ export async function deliver(
     project: queue.project,
     url: call.url,
     method: task.method,
-    headers: requestHeaders(task, queue, retry, token, webhook),
-    body: task.body,
+    headers: requestHeaders(call.task, queue, retry, token, webhook),
+    body: call.task.body,
     deadlineMs: deadlineSeconds(task, queue) * 1000,
     mayBegin,
   });
   if (answer === null) return null;
-  return settlementOf(task, queue, answer, parts.monotonic() - startedMs, parts.clock.now());
+  const durationMs = parts.monotonic() - startedMs;
+  const settlement = settlementOf(task, queue, answer, durationMs, parts.clock.now());
+  return call.dataKey === null ? settlement : sealNextStep(call.dataKey, call.task, settlement);
+}
+
+async function readable(call: Promise<PreparedCall>): Promise<PreparedCall | ContentError> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof ContentError) return error;
+    throw error;
+  }
 }
 
 /** What follows from an attempt of whose answer nothing is known: its dispatcher is gone. */
@@ -135,6 +184,16 @@ function settlementOf(
 function noUrl(task: ClaimedTask, queue: QueueRecord, nowMs: number): Settlement {
   const error = 'its URL can not be parsed';
   return settlementOf(task, queue, { outcome: 'unreachable', error }, 0, nowMs);
+}
+
+/** No target hears of it. It can be told to run again when it was mended. */
+function unreadable(
+  task: ClaimedTask,
+  queue: QueueRecord,
+  { message }: ContentError,
+  nowMs: number,
+): Settlement {
+  return settlementOf(task, queue, { outcome: 'blocked', error: message }, 0, nowMs);
 }
 
 /** Past its expire time nothing is dispatched, so there is no attempt to log. */

@@ -1,6 +1,7 @@
 import type { Log } from '../log.ts';
 import type { QueueRecord } from '../model.ts';
 import type { Database } from '../store/database.ts';
+import type { Keyring } from '../store/keyring.ts';
 import type { TargetRules } from './guard.ts';
 import type { Signer } from './sign.ts';
 import type { SharingStrategy } from './slot-sharing.ts';
@@ -26,6 +27,8 @@ export interface DispatcherOptions {
   proxy: string | null;
   ca: string | null;
   signerOf: (project: string) => Promise<Signer>;
+  /** Opens what tasks carry, where their project encrypts. */
+  keyring: Keyring;
   log: Log;
   monotonic?: () => number;
 }

@@ -87,6 +87,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     health,
     poster,
     signerOf: options.signerOf,
+    keyring: options.keyring,
     clock,
     monotonic,
     publicUrl: options.publicUrl,

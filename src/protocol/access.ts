@@ -64,6 +64,8 @@ export interface ProjectQuotas {
 export interface Project {
   name: string;
   quotas: ProjectQuotas;
+  /** Whether payloads and headers of new tasks are encrypted at rest. Default false. */
+  encryptPayloads: boolean;
   createdAt: string;
 }
 

@@ -37,6 +37,7 @@ export interface KnownApiKey extends Pick<ApiKey, 'id' | 'project' | 'scopes' | 
   secretHash: Uint8Array;
   quotas: ProjectQuotas;
   /** See Project. */
+  dataKey: number | null;
   cursorKey: Uint8Array;
   expiresInSeconds: number | null;
   /** Null when it never was. */
@@ -62,7 +63,8 @@ export async function insertApiKey(sql: Sql, key: NewApiKey): Promise<ApiKey> {
  */
 export async function findApiKey(sql: Sql, id: string): Promise<KnownApiKey | null> {
   const [row] = await sql<KnownApiKey[]>`
-    select k.id, k.project, k.secret_hash as "secretHash", p.quotas, p.cursor_key as "cursorKey",
+    select k.id, k.project, k.secret_hash as "secretHash", p.quotas,
+      p.data_key as "dataKey", p.cursor_key as "cursorKey",
       to_jsonb(k.scopes) as scopes, to_jsonb(k.queues) as queues,
       extract(epoch from k.expires_at - now())::double precision as "expiresInSeconds",
       extract(epoch from now() - k.last_used_at)::double precision as "usedBeforeSeconds"

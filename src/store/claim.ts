@@ -127,8 +127,8 @@ export async function findLeases(
   const rows = await sql<(ClaimedRow & { shard: number })[]>`
     select l.shard, ${claimedColumns(sql)}
     from (
-      select l.*, t.url, t.method, t.headers, t.content_type, t.body, t.name, t.retry, t.expire_at,
-        t.dispatch_deadline_ms, t.retention_seconds
+      select l.*, t.url, t.method, t.headers, t.content_type, t.body, t.data_key, t.name, t.retry,
+        t.expire_at, t.dispatch_deadline_ms, t.retention_seconds
       from errand.lease l join errand.task t on t.shard = l.shard and t.id = l.task and t.step = l.step
       where l.shard = any(${array(sql, 'smallint', which.shards)}) and ${condition}
       limit ${which.limit}

@@ -1,5 +1,6 @@
 import type { ClaimedTask } from '../model.ts';
 import { columnsOf } from './array.ts';
+import { headersOf, type StoredHeaders, sealOf } from './content-seal.ts';
 import type { Sql } from './database.ts';
 import { taskIdText } from './task-id.ts';
 
@@ -27,9 +28,10 @@ export interface ClaimedRow {
   flow_key: string | null;
   url: string;
   method: string;
-  headers: Record<string, string> | null;
+  headers: StoredHeaders;
   content_type: string | null;
   body: Buffer;
+  data_key: number | null;
   retry: ClaimedTask['retry'] | null;
   dispatch_deadline_ms: number | null;
   retention_seconds: number | null;
@@ -42,7 +44,7 @@ export interface ClaimedRow {
 export function claimedColumns(sql: Sql) {
   return sql`
     l.task, l.lease_id, l.flow_key, l.queue, l.step, l.attempt, l.rank, l.seq, l.name, l.url, l.method, l.headers,
-    l.content_type, l.body, l.retry, l.dispatch_deadline_ms, l.retention_seconds, l.due_at,
+    l.content_type, l.body, l.data_key, l.retry, l.dispatch_deadline_ms, l.retention_seconds, l.due_at,
     l.previous_status, coalesce(l.expire_at < now(), false) as is_expired,
     coalesce(extract(epoch from now() - l.first_attempt_at), 0)::double precision as since_first`;
 }
@@ -61,9 +63,10 @@ export function claimedTask(shard: number, row: ClaimedRow): ClaimedTask {
     flowKey: row.flow_key,
     url: row.url,
     method: row.method,
-    headers: row.headers ?? {},
+    headers: headersOf(row),
     contentType: row.content_type,
     body: row.body,
+    seal: sealOf(row),
     retry: row.retry ?? {},
     dispatchDeadlineSeconds:
       row.dispatch_deadline_ms === null ? null : row.dispatch_deadline_ms / 1000,
@@ -100,7 +103,7 @@ export function leaseTaken(
     array_position(${column('integer', (q) => q.queue)}, k.queue)]`;
   return sql`
     loaded as materialized (
-      select t.url, t.method, t.headers, t.content_type, t.body, t.name, t.flow_key, t.retry,
+      select t.url, t.method, t.headers, t.content_type, t.body, t.data_key, t.name, t.flow_key, t.retry,
         t.expire_at, t.dispatch_deadline_ms, t.retention_seconds,
         k.task, k.queue, t.rank, k.seq, k.step, k.attempt + 1 as attempt, k.due_at,
         k.first_attempt_at, k.previous_status, gen_random_uuid() as lease_id,

@@ -19,6 +19,7 @@ export function decisionRows(sql: Sql, settlements: readonly Settlement[]) {
   const progress = (d: Decision) =>
     d.kind === 'succeed' || d.kind === 'continue' ? d.progress : null;
   const next = (d: Decision) => (d.kind === 'continue' ? d : null);
+  const json = (text: string | undefined) => (text === undefined ? null : JSON.stringify(text));
   return sql`
     select * from unnest(
       ${column('uuid', (s) => s.taskId)}, ${column('uuid', (s) => s.leaseId)},
@@ -34,11 +35,12 @@ export function decisionRows(sql: Sql, settlements: readonly Settlement[]) {
       ${column('real', (s) => progress(s.decision))},
       ${column('bytea', (s) => next(s.decision)?.payload ?? null)},
       ${column('text', (s) => next(s.decision)?.url ?? null)},
+      ${column('text', (s) => json(next(s.decision)?.sealedHeaders))},
       ${column('boolean', (s) => next(s.decision)?.dropAuthorization ?? false)},
       ${column('text', (s) => s.name)}, ${column('float', (s) => s.retentionSeconds)},
       ${column('float', (s) => s.nameRetentionSeconds)}
     ) as d(
       task, lease_id, kind, outcome, status, error, duration_ms, delay, reason, output, output_type,
-      output_name, is_truncated, progress, next_body, next_url, drops_authorization, name, retention,
+      output_name, is_truncated, progress, next_body, next_url, next_headers, drops_authorization, name, retention,
       name_retention)`;
 }

@@ -111,6 +111,8 @@ export async function enqueueReservedTasks(
 }
 
 function leasedTask(task: NewTask, row: CreatedRow, leaseId: string): ClaimedTask {
+  const { headers, body, sealed } = task;
+  const stored = sealed?.body ?? body;
   const { taskId, scheduledAt, seq } = created(row) as Extract<Enqueued, { kind: 'created' }>;
   return {
     shard: task.shard,
@@ -125,9 +127,10 @@ function leasedTask(task: NewTask, row: CreatedRow, leaseId: string): ClaimedTas
     flowKey: task.flowKey,
     url: task.url,
     method: task.method,
-    headers: task.headers ?? {},
+    headers: sealed === null ? (headers ?? {}) : {},
     contentType: task.contentType,
-    body: Buffer.from(task.body.buffer, task.body.byteOffset, task.body.byteLength),
+    body: Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength),
+    seal: sealed && { dataKey: sealed.dataKey, headers: sealed.headers },
     retry: task.retry ?? {},
     dispatchDeadlineSeconds:
       task.dispatchDeadlineMs === null ? null : task.dispatchDeadlineMs / 1000,

@@ -1,5 +1,6 @@
 import type { RetryPolicy } from '../model.ts';
 import { columnsOf } from './array.ts';
+import type { SealedContent } from './content-seal.ts';
 import type { Sql } from './database.ts';
 import { taskIdText } from './task-id.ts';
 
@@ -14,6 +15,8 @@ export interface NewTask {
   headers: Record<string, string> | null;
   contentType: string | null;
   body: Uint8Array;
+  /** What its row is to hold in the place of headers and body, where its project encrypts. */
+  sealed: SealedContent | null;
   name: string | null;
   flowKey: string | null;
   retry: Partial<RetryPolicy> | null;
@@ -76,8 +79,8 @@ export function freshTasks(sql: Sql, tasks: readonly NewTask[]) {
     from unnest(
       ${column('smallint', (t) => t.shard)}, ${column('integer', (t) => t.queue)},
       ${column('smallint', (t) => t.rank)}, ${column('text', (t) => t.url)},
-      ${column('text', (t) => t.method)}, ${column('text', (t) => json(t.headers))},
-      ${column('text', (t) => t.contentType)}, ${column('bytea', (t) => t.body)},
+      ${column('text', (t) => t.method)}, ${column('text', (t) => json(t.sealed === null ? t.headers : t.sealed.headers))},
+      ${column('text', (t) => t.contentType)}, ${column('bytea', (t) => (t.sealed ?? t).body)},
       ${column('text', (t) => t.name)}, ${column('text', (t) => t.flowKey)},
       ${column('text', (t) => json(t.retry))}, ${column('integer', (t) => t.dispatchDeadlineMs)},
       ${column('float', (t) => t.retentionSeconds)},
@@ -85,10 +88,11 @@ export function freshTasks(sql: Sql, tasks: readonly NewTask[]) {
       ${column('float', (t) => t.delaySeconds)}, ${column('text', (t) => t.owner)},
       ${column('text', (t) => json(t.labels))},
       ${column('text', (t) => t.idempotency?.key ?? null)},
-      ${column('bytea', (t) => t.idempotency?.requestHash ?? null)}
+      ${column('bytea', (t) => t.idempotency?.requestHash ?? null)},
+      ${column('integer', (t) => t.sealed?.dataKey ?? null)}
     ) with ordinality as i(
       shard, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
-      deadline_ms, retention, expire_at, due_at, delay, owner, labels, key, request_hash, ord
+      deadline_ms, retention, expire_at, due_at, delay, owner, labels, key, request_hash, data_key, ord
     )`;
 }
 
@@ -101,9 +105,10 @@ export function insertTasks(sql: Sql, source: ReturnType<Sql>, waiting = source)
     cold as (
       insert into errand.task (
         shard, id, step, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
-        dispatch_deadline_ms, retention_seconds, expire_at, scheduled_at, owner, labels, created_at)
+        dispatch_deadline_ms, retention_seconds, expire_at, scheduled_at, owner, labels, created_at, data_key)
       select shard, id, 0, queue, rank, url, method, headers::jsonb, content_type, body, name, flow_key,
-        retry::jsonb, deadline_ms, retention, expire_at, scheduled_at, owner, labels::jsonb, created_at
+        retry::jsonb, deadline_ms, retention, expire_at, scheduled_at, owner, labels::jsonb, created_at,
+        data_key
       from ${source}
     ),
     ready as (
@@ -137,5 +142,5 @@ export function created(row: CreatedRow): Enqueued {
   };
 }
 
-const json = (value: object | null): string | null =>
+const json = (value: object | string | null): string | null =>
   value === null ? null : JSON.stringify(value);

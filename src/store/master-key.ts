@@ -1,4 +1,5 @@
 import type { WebhookSecretRecord } from '../model.ts';
+import { dataKeyContext } from './data-key.ts';
 import type { Sql } from './database.ts';
 import { type Jwk, signingKeyContext } from './signing-key.ts';
 import { isEnvelope, type Vault } from './vault.ts';
@@ -13,14 +14,15 @@ export interface SecretsReport {
 }
 
 interface SecretRow {
-  place: 'signing-key' | 'queue';
+  place: 'signing-key' | 'queue' | 'data-key';
   id: string;
+  project: string;
   secret: Jwk | WebhookSecretRecord[];
 }
 
 /**
  * Opens every secret there is, so that a master key that is missing or wrong is known at the start and
- * not at the first task. Throws what `Vault.open` does. Reads two small tables whole; no locks.
+ * not at the first task. Throws what `Vault.open` does. Reads three small tables whole; no locks.
  */
 export async function checkSecrets(sql: Sql, vault: Vault): Promise<SecretsReport> {
   const report: SecretsReport = { unwrapped: 0, wrapped: new Map() };
@@ -50,14 +52,18 @@ export async function rewrapSecrets(sql: Sql, vault: Vault): Promise<number> {
 }
 
 /**
- * Gives up what a master key wraps that was lost: the webhook secrets are gone, and the signing keys are
- * named, for the caller to revoke and replace. Reads two small tables whole; locks the queues' rows. Safe
- * to repeat.
+ * Gives up what a master key wraps that was lost: the webhook secrets are gone, and so are the data keys,
+ * so that what they encrypt can't be read again; the signing keys are named, for the caller to revoke and
+ * replace. Reads three small tables whole; locks the rows it changes. Safe to repeat.
  */
 export async function abandonSecrets(
   sql: Sql,
   keyId: string,
-): Promise<{ queues: number; signingKeys: { project: string; kid: string }[] }> {
+): Promise<{
+  queues: number;
+  dataKeys: number;
+  signingKeys: { project: string; kid: string }[];
+}> {
   const queues = await sql`
     update errand.queue set version = version + 1, updated_at = now(),
       webhook_secrets = (
@@ -67,17 +73,27 @@ export async function abandonSecrets(
       jsonb_build_object('secret', jsonb_build_object('key', ${keyId}::text)))
     returning id
   `;
+  const dataKeys = await sql`
+    update errand.data_key set wrapped = null where wrapped ->> 'key' = ${keyId} returning id
+  `;
   const signingKeys = await sql<{ project: string; kid: string }[]>`
     select project, kid from (${livingKeys(sql)}) k where private_jwk ->> 'key' = ${keyId}
   `;
-  return { queues: queues.length, signingKeys: [...signingKeys] };
+  return {
+    queues: queues.length,
+    dataKeys: dataKeys.length,
+    signingKeys: [...signingKeys],
+  };
 }
 
 async function listSecrets(sql: Sql): Promise<SecretRow[]> {
   return sql<SecretRow[]>`
-    select 'signing-key' as place, kid as id, private_jwk as secret from (${livingKeys(sql)}) k
+    select 'signing-key' as place, kid as id, project, private_jwk as secret
+    from (${livingKeys(sql)}) k
     union all
-    select 'queue', id::text, webhook_secrets from errand.queue where webhook_secrets <> '[]'
+    select 'queue', id::text, project, webhook_secrets from errand.queue where webhook_secrets <> '[]'
+    union all
+    select 'data-key', id::text, project, wrapped from errand.data_key where wrapped is not null
   `;
 }
 
@@ -92,7 +108,9 @@ function livingKeys(sql: Sql) {
     )`;
 }
 
-function secretsOf({ place, id, secret }: SecretRow): { sealed: unknown; context: string }[] {
+function secretsOf(row: SecretRow): { sealed: unknown; context: string }[] {
+  const { place, id, project, secret } = row;
+  if (place === 'data-key') return [{ sealed: secret, context: dataKeyContext(project) }];
   if (place === 'signing-key') return [{ sealed: secret, context: signingKeyContext(id) }];
   return (secret as WebhookSecretRecord[]).map((each) => ({
     sealed: each.secret,
@@ -104,7 +122,7 @@ function resealed(row: SecretRow, vault: Vault): unknown {
   const fresh = secretsOf(row).map(({ sealed, context }) =>
     vault.seal(vault.open(sealed, context), context),
   );
-  if (row.place === 'signing-key') return fresh[0];
+  if (row.place !== 'queue') return fresh[0];
   return (row.secret as WebhookSecretRecord[]).map((each, at) => ({ ...each, secret: fresh[at] }));
 }
 
@@ -112,14 +130,18 @@ function resealed(row: SecretRow, vault: Vault): unknown {
 async function replaceSecret(sql: Sql, row: SecretRow, fresh: unknown): Promise<boolean> {
   const before = sql`${JSON.stringify(row.secret)}::text::jsonb`;
   const after = sql`${JSON.stringify(fresh)}::text::jsonb`;
-  const rows =
-    row.place === 'signing-key'
-      ? await sql`
-          update errand.signing_key set private_jwk = ${after}
-          where kid = ${row.id} and private_jwk = ${before} returning kid`
-      : await sql`
-          update errand.queue set webhook_secrets = ${after}, version = version + 1
-          where id = ${row.id}::integer and webhook_secrets = ${before} returning id`;
+  const replace = {
+    'signing-key': () => sql`
+      update errand.signing_key set private_jwk = ${after}
+      where kid = ${row.id} and private_jwk = ${before} returning kid`,
+    queue: () => sql`
+      update errand.queue set webhook_secrets = ${after}, version = version + 1
+      where id = ${row.id}::integer and webhook_secrets = ${before} returning id`,
+    'data-key': () => sql`
+      update errand.data_key set wrapped = ${after}
+      where id = ${row.id}::integer and wrapped = ${before} returning id`,
+  };
+  const rows = await replace[row.place]();
   return rows.length > 0;
 }
 

@@ -4,6 +4,8 @@ import type { Sql } from './database.ts';
 export interface Project {
   name: string;
   quotas: ProjectQuotas;
+  /** What new tasks are encrypted with; null = they are not. */
+  dataKey: number | null;
   /** What the cursors of its lists are sealed with: nothing to be told. */
   cursorKey: Uint8Array;
   createdAt: Date;
@@ -41,7 +43,7 @@ export async function putProject(
     insert into errand.project as p (name, quotas)
     values (${name}, ${JSON.stringify(quotas)}::text::jsonb)
     on conflict (name) do update set quotas = excluded.quotas
-    returning ${columns(sql)}, p.xmax = 0 as "isCreated"
+    returning ${projectColumns(sql)}, p.xmax = 0 as "isCreated"
   `;
   const { isCreated, ...project } = row!;
   return { project: toProject(project), isCreated };
@@ -55,7 +57,7 @@ export async function patchProject(
 ): Promise<Project | null> {
   const [row] = await sql<Project[]>`
     update errand.project set quotas = quotas || ${JSON.stringify(quotas)}::text::jsonb
-    where name = ${name} returning ${columns(sql)}
+    where name = ${name} returning ${projectColumns(sql)}
   `;
   return row ? toProject(row) : null;
 }
@@ -63,7 +65,7 @@ export async function patchProject(
 /** Primary key, no locks. Null when there is no such project. */
 export async function findProject(sql: Sql, name: string): Promise<Project | null> {
   const [row] = await sql<Project[]>`
-    select ${columns(sql)} from errand.project where name = ${name}
+    select ${projectColumns(sql)} from errand.project where name = ${name}
   `;
   return row ? toProject(row) : null;
 }
@@ -71,7 +73,7 @@ export async function findProject(sql: Sql, name: string): Promise<Project | nul
 /** Every project by name. Reads the small table whole. */
 export async function listProjects(sql: Sql): Promise<Project[]> {
   const rows = await sql<Project[]>`
-    select ${columns(sql)} from errand.project order by name
+    select ${projectColumns(sql)} from errand.project order by name
   `;
   return rows.map(toProject);
 }
@@ -82,10 +84,10 @@ export async function projectExists(sql: Sql, name: string): Promise<boolean> {
   return rows.length > 0;
 }
 
-function columns(sql: Sql) {
-  return sql`name, quotas, cursor_key as "cursorKey", created_at as "createdAt"`;
+export function projectColumns(sql: Sql) {
+  return sql`name, quotas, data_key as "dataKey", cursor_key as "cursorKey", created_at as "createdAt"`;
 }
 
-function toProject(row: Project): Project {
+export function toProject(row: Project): Project {
   return { ...row, quotas: resolveQuotas(row.quotas) };
 }

@@ -48,7 +48,7 @@ export async function settleTasks(
     held as materialized (
       select l.*, d.kind as decision, d.reason as told, d.delay, d.outcome, d.status, d.error,
         d.duration_ms, d.output, d.output_type, d.output_name, d.is_truncated, d.progress,
-        d.next_body, d.next_url, d.drops_authorization, d.name, d.retention, d.name_retention
+        d.next_body, d.next_url, d.next_headers, d.drops_authorization, d.name, d.retention, d.name_retention
       from done d cross join lateral (
         select l.task, l.lease_id, l.queue, l.rank, l.step, l.attempt, l.dispatcher, l.started_at,
           coalesce(l.first_attempt_at, l.started_at) as first_attempt_at,
@@ -102,12 +102,13 @@ export async function settleTasks(
       insert into errand.task (
         shard, id, step, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
         dispatch_deadline_ms, retention_seconds, expire_at, scheduled_at, owner, labels, progress,
-        created_at)
+        created_at, data_key)
       select t.shard, t.id, t.step + 1, t.queue, t.rank, coalesce(v.next_url, t.url), t.method,
-        case when v.drops_authorization then ${withoutAuthorization(sql)} else t.headers end,
+        case when v.next_headers is not null then v.next_headers::jsonb
+          when v.drops_authorization then ${withoutAuthorization(sql)} else t.headers end,
         t.content_type, v.next_body, t.name, t.flow_key, t.retry, t.dispatch_deadline_ms,
         t.retention_seconds, t.expire_at, v.due_at, t.owner, t.labels,
-        coalesce(v.progress, t.progress), t.created_at
+        coalesce(v.progress, t.progress), t.created_at, t.data_key
       from verdict v join errand.task t on t.shard = ${shard} and t.id = v.task and t.step = v.step
       where v.kind = 'continue'
     ),

@@ -4,8 +4,9 @@
  * row on its way from one room to the next is seen in exactly one of them.
  */
 import type { PendingQuery, Row } from 'postgres';
-import type { RetryPolicy } from '../model.ts';
+import type { RetryPolicy, Seal } from '../model.ts';
 import type { TaskState } from '../protocol/resources.ts';
+import { headersOf, type StoredHeaders, sealOf } from './content-seal.ts';
 import type { Sql } from './database.ts';
 import { shardOf, taskIdText } from './task-id.ts';
 
@@ -25,10 +26,13 @@ export interface TaskRecord {
   state: TaskState;
   url: string;
   method: string;
+  /** Empty while it is sealed. */
   headers: Record<string, string>;
   contentType: string | null;
-  /** Null unless it was asked for. */
+  /** Null unless it was asked for; ciphertext while it is sealed. */
   body: Uint8Array | null;
+  /** Null: headers and body are as they came. */
+  seal: Seal | null;
   /** −priority. */
   rank: number;
   flowKey: string | null;
@@ -58,9 +62,10 @@ export interface TaskRow {
   state: TaskState;
   url: string;
   method: string;
-  headers: Record<string, string> | null;
+  headers: StoredHeaders;
   content_type: string | null;
   body: Uint8Array | null;
+  data_key: number | null;
   rank: number;
   flow_key: string | null;
   retry: Partial<RetryPolicy> | null;
@@ -146,7 +151,7 @@ export function rooms(
 export function taskColumns(sql: Sql): Fragment {
   return sql`
     t.id, q.id as queue_id, q.name as queue, t.name, r.state, t.url, t.method, t.headers,
-    t.content_type, t.rank, t.flow_key, t.retry, t.dispatch_deadline_ms, t.retention_seconds, t.owner,
+    t.content_type, t.data_key, t.rank, t.flow_key, t.retry, t.dispatch_deadline_ms, t.retention_seconds, t.owner,
     t.labels, r.step, r.attempt, coalesce(r.progress, t.progress) as progress, t.created_at,
     coalesce(r.due_at, t.scheduled_at) as scheduled_at, t.scheduled_at as first_scheduled_at, t.expire_at, r.started_at, r.finished_at,
     r.last_status, r.reason`;
@@ -168,9 +173,10 @@ export function taskRecord(row: TaskRow): TaskRecord {
     state: row.state,
     url: row.url,
     method: row.method,
-    headers: row.headers ?? {},
+    headers: headersOf(row),
     contentType: row.content_type,
     body: row.body,
+    seal: sealOf(row),
     rank: row.rank,
     flowKey: row.flow_key,
     retry: row.retry ?? {},

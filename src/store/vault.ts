@@ -82,6 +82,15 @@ export function masterKeyId(key: Uint8Array): string {
   return hash('sha256', Buffer.concat([Buffer.from('errand master key\n'), key])).slice(0, 8);
 }
 
+/**
+ * True when a secret does not open with the master keys of this process: nothing is wrong with what it is
+ * needed for, which another process may do, or this one with the right key.
+ */
+export function isLocked(error: unknown): boolean {
+  const code = error instanceof ErrandError ? error.code : '';
+  return code === 'master-key-missing' || code === 'master-key-wrong';
+}
+
 export function isEnvelope(sealed: unknown): sealed is Envelope {
   const { v, key } = (sealed ?? {}) as Partial<Envelope>;
   return v === 1 && typeof key === 'string';

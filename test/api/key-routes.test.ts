@@ -145,7 +145,12 @@ describe('/v1/projects', () => {
     const put = await call('PUT', '/v1/projects/acme', { body: { quotas: { maxBacklog: 9 } } });
     expect([put.status, put.body]).toEqual([
       201,
-      { name: 'acme', quotas: { ...none, maxBacklog: 9 }, createdAt: expect.any(String) },
+      {
+        name: 'acme',
+        quotas: { ...none, maxBacklog: 9 },
+        encryptPayloads: false,
+        createdAt: expect.any(String),
+      },
     ]);
     const body = { quotas: { maxEnqueuesPerSecond: 1.5 } };
     const patched = await call('PATCH', '/v1/projects/acme', { body });

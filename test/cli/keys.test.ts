@@ -7,6 +7,8 @@ import { masterKeyId } from '../../src/store/vault.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { runErrand, spawnErrand } from './errand-process.ts';
 
+const [OLD, NEW] = [randomBytes(32).toString('base64'), randomBytes(32).toString('hex')];
+
 let database: TestDatabase;
 let sql: Sql;
 
@@ -61,6 +63,26 @@ describe('errand project set', () => {
     const { code, stderr } = await run(['project', 'set', 'nobody']);
     expect([code, stderr]).toEqual([1, expect.stringContaining('There is no project nobody')]);
   });
+
+  it('has payloads encrypted, with the same key until another is asked for', async () => {
+    const encrypt = (mode: string, env = { ERRAND_MASTER_KEY: OLD }) =>
+      run(['project', 'set', 'default', '--encrypt-payloads', mode], env);
+    const key = async () =>
+      (await sql`select data_key from errand.project where name = 'default'`)[0]!.data_key;
+    const refused = await run(['project', 'set', 'default', '--encrypt-payloads', 'on']);
+    expect([refused.code, refused.stdout]).toEqual([1, '']);
+    expect(refused.stderr).toMatch(/^errand: ERRAND_MASTER_KEY must have the key .* not set/);
+    expect(await key()).toBeNull();
+    expect((await encrypt('on')).stdout).toMatch(/^default +\S+Z +yes /m);
+    const first = await key();
+    await encrypt('on');
+    expect(await key()).toBe(first);
+    await encrypt('new-key');
+    expect(await key()).toBeGreaterThan(first);
+    expect((await encrypt('off')).stdout).toMatch(/^default +\S+Z +no /m);
+    expect((await encrypt('perhaps')).stderr).toMatch(/on, off, new-key/);
+    await sql`delete from errand.data_key`;
+  });
 });
 
 describe('errand signing-key', () => {
@@ -97,8 +119,6 @@ describe('errand signing-key', () => {
 });
 
 describe('errand master-key', () => {
-  const [OLD, NEW] = [randomBytes(32).toString('base64'), randomBytes(32).toString('hex')];
-
   it('wraps, rewraps, and has every command and process say when the key is not there', async () => {
     const [oldId, newId] = [
       masterKeyId(Buffer.from(OLD, 'base64')),
@@ -132,10 +152,34 @@ describe('errand master-key', () => {
   it('gives up what a lost key wraps', async () => {
     const id = masterKeyId(Buffer.from(NEW, 'hex'));
     const { stdout } = await run(['master-key', 'abandon', id]);
-    expect(stdout).toBe('replaced 2 signing keys, removed the webhook secrets of 0 queues\n');
+    expect(stdout).toBe(
+      'replaced 2 signing keys, removed the webhook secrets of 0 queues, gave up 0 data keys\n',
+    );
     expect((await run(['master-key', 'status'])).stdout).toMatch(
       /^master key +secrets\nnone +1\n$/,
     );
+  });
+
+  it('gives up data keys, but leaves no project that encrypts without one', async () => {
+    const wrapped = { ERRAND_MASTER_KEY: OLD };
+    const encrypt = ['project', 'set', 'default', '--encrypt-payloads', 'on'];
+    expect((await run(encrypt, wrapped)).code).toBe(0);
+    const abandon = ['master-key', 'abandon', masterKeyId(Buffer.from(OLD, 'base64'))];
+    const refused = await run(abandon);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining('as project default encrypts its payloads'),
+    ]);
+    const { stdout } = await run(abandon, { ERRAND_MASTER_KEY: NEW });
+    expect(stdout).toMatch(/, gave up 1 data keys\n$/);
+    const keys = await sql`
+      select k.wrapped is null as is_lost, p.name is not null as is_used from errand.data_key k
+      left join errand.project p on p.data_key = k.id order by k.id`;
+    expect(keys).toEqual([
+      { is_lost: true, is_used: false },
+      { is_lost: false, is_used: true },
+    ]);
+    expect((await run(['master-key', 'status'], { ERRAND_MASTER_KEY: NEW })).code).toBe(0);
   });
 
   it('prints a key that ERRAND_MASTER_KEY takes, and refuses what is none', async () => {

@@ -14,6 +14,8 @@ import type { Signer } from '../../src/dispatch/sign.ts';
 import { DEFAULT_FLOW_LIMITS, type WakeUp } from '../../src/model.ts';
 import type { Database } from '../../src/store/database.ts';
 import type { NewTask } from '../../src/store/enqueue.ts';
+import { createKeyring } from '../../src/store/keyring.ts';
+import { createVault } from '../../src/store/vault.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import {
   claim,
@@ -87,6 +89,7 @@ function create(overrides: Partial<AttemptsOptions> = {}): Attempts {
     health: createHealth({ monotonic, databaseNow: Date.now, onChanged() {}, onStatus() {} }),
     poster,
     signerOf: async () => signer,
+    keyring: createKeyring(counted, createVault([])),
     clock: { set() {}, now: Date.now },
     monotonic,
     publicUrl: 'https://errand.example',

@@ -1,9 +1,11 @@
+import { createSecretKey, randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type DeliverParts, deliver, prepareCall } from '../../src/dispatch/deliver.ts';
 import { createTargetGuard } from '../../src/dispatch/guard.ts';
 import { createPoster, type Poster } from '../../src/dispatch/post.ts';
 import type { AttemptClaims, Signer } from '../../src/dispatch/sign.ts';
 import type { ClaimedTask, QueueRecord } from '../../src/model.ts';
+import type { DataKey } from '../../src/store/content-seal.ts';
 import { claimedTask } from '../support/claimed-task.ts';
 import { queueRecord } from '../support/queue-record.ts';
 import { startTarget, type Target } from '../support/target.ts';
@@ -21,6 +23,7 @@ beforeEach(async () => {
   poster = createPoster({ guard: createTargetGuard({ allow: ['loopback'] }), connections: 4 });
   parts = {
     poster,
+    keyring: { get: () => dataKey },
     signerOf: async () => signer,
     clock: { set() {}, now: () => NOW_MS },
     monotonic: () => performance.now(),
@@ -32,6 +35,12 @@ afterEach(async () => {
   await poster.close();
   await target.close();
 });
+
+const dataKey: DataKey = {
+  id: 7,
+  project: 'default',
+  secret: createSecretKey(randomBytes(32)),
+};
 
 const signer: Signer = {
   async sign(claims) {
@@ -50,7 +59,7 @@ function prepareAndDeliver(task: ClaimedTask, mayBegin = () => true, queue = que
 
 describe('prepareCall()', () => {
   test('signs before there is a slot, and begins no call', async () => {
-    const call = prepareCall(parts, taskTo('/work?a=1#part'), queueRecord({ name: 'mail' }));
+    const call = await prepareCall(parts, taskTo('/work?a=1#part'), queueRecord({ name: 'mail' }));
     expect(await call!.token).toBe('TOKEN');
     expect(call!.webhook).toBeNull();
     expect(call!.url.href).toBe(`${target.url}/work?a=1`);
@@ -73,7 +82,7 @@ describe('prepareCall()', () => {
   test("signs for the project's issuer and the queue's audience", async () => {
     const { settings } = queueRecord();
     const queue = queueRecord({ project: 'acme', settings: { ...settings, audience: 'workers' } });
-    await prepareCall(parts, taskTo('/'), queue)!.token;
+    await (await prepareCall(parts, taskTo('/'), queue))!.token;
     expect(signed).toMatchObject([
       { issuer: 'https://errand.example/p/acme', audience: 'workers' },
     ]);
@@ -82,7 +91,7 @@ describe('prepareCall()', () => {
   test('signs as a webhook, with the id of the step, where the queue has secrets', async () => {
     const secret = { id: 'secret-1' } as QueueRecord['webhookSecrets'][number];
     const queue = queueRecord({ webhookSecrets: [secret] });
-    const call = prepareCall(parts, taskTo('/', { step: 2 }), queue);
+    const call = await prepareCall(parts, taskTo('/', { step: 2 }), queue);
     expect(await call!.webhook).toEqual({
       'webhook-id': '0198c0de000070008000000000000001-2',
       'webhook-signature': 'secret-1',

@@ -29,6 +29,7 @@ describe('api keys', () => {
       project: 'default',
       secretHash: Buffer.from(secretHash),
       quotas: NO_QUOTAS,
+      dataKey: null,
       cursorKey: expect.any(Buffer),
       scopes: ['enqueue', 'read', 'manage'],
       queues: null,

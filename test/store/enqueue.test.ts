@@ -71,9 +71,19 @@ describe('enqueueTasks()', () => {
     });
     const [result] = await enqueueTasks(database.sql, [task]);
     const stored = await read(created(result).taskId);
-    const { shard, queue, body, dispatchDeadlineMs, dueAt, delaySeconds, idempotency, ...kept } =
-      task;
-    expect(stored).toMatchObject({ ...kept, queueId: queue, dispatchDeadlineSeconds: 1.5 });
+    const {
+      shard,
+      queue,
+      body,
+      sealed,
+      dispatchDeadlineMs,
+      dueAt,
+      delaySeconds,
+      idempotency,
+      ...kept
+    } = task;
+    const seen = { ...kept, seal: sealed, queueId: queue, dispatchDeadlineSeconds: 1.5 };
+    expect(stored).toMatchObject(seen);
     expect(shardOf(stored!.id)).toBe(shard);
     expect(Buffer.from(stored!.body!)).toEqual(body);
   });

@@ -18,6 +18,7 @@ export function claimedTask(fields: Partial<ClaimedTask> = {}): ClaimedTask {
     headers: {},
     contentType: 'application/json',
     body: Buffer.from('{}'),
+    seal: null,
     retry: {},
     dispatchDeadlineSeconds: null,
     retentionSeconds: null,

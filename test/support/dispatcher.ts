@@ -4,6 +4,8 @@ import { createSigningThread } from '../../src/dispatch/signing-thread.ts';
 import { createSignerDirectory } from '../../src/signers.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
 import { type Enqueued, enqueueTasks, type NewTask } from '../../src/store/enqueue.ts';
+import { createKeyring } from '../../src/store/keyring.ts';
+import { createVault } from '../../src/store/vault.ts';
 import { createTestDatabase } from './database.ts';
 import { newTask } from './new-task.ts';
 
@@ -44,6 +46,7 @@ export async function startBench(
       proxy: null,
       ca: null,
       signerOf: createSignerDirectory(database, signingThread),
+      keyring: createKeyring(database, createVault([])),
       log: silentLog,
       ...overrides,
       ...more,

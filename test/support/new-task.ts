@@ -11,6 +11,7 @@ export function newTask(fields: Partial<NewTask> = {}): NewTask {
     headers: null,
     contentType: 'text/plain',
     body: Buffer.from('payload'),
+    sealed: null,
     name: null,
     flowKey: null,
     retry: null,

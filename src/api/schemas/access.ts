@@ -118,9 +118,17 @@ const quotasShape = {
   }),
 } satisfies Record<keyof ProjectQuotas, z.ZodType>;
 
+const encryptPayloadsSchema = z.boolean({ error: 'true or false' }).openapi({
+  description:
+    'Whether payloads and headers of new tasks are encrypted at rest, in force within a second. Needs `ERRAND_MASTER_KEY`. Tasks that are there stay as they are. Default false.',
+});
+
 export const projectInputSchema = z
   .strictObject(
-    { quotas: z.strictObject(quotasShape, { error: objectError }).partial().optional() },
+    {
+      quotas: z.strictObject(quotasShape, { error: objectError }).partial().optional(),
+      encryptPayloads: encryptPayloadsSchema.optional(),
+    },
     { error: objectError },
   )
   .openapi('ProjectInput', { example: { quotas: { maxBacklog: 100_000 } } });
@@ -129,12 +137,14 @@ export const projectSchema = z
   .object({
     name: z.string(),
     quotas: z.object(quotasShape).openapi('ProjectQuotas'),
+    encryptPayloads: encryptPayloadsSchema,
     createdAt: z.iso.datetime(),
   } satisfies Record<keyof Project, z.ZodType>)
   .openapi('Project', {
     example: {
       name: 'acme',
       quotas: { maxBacklog: 100_000, maxEnqueuesPerSecond: null, maxEnqueueBurst: null },
+      encryptPayloads: false,
       createdAt: TIME,
     },
   });
