@@ -21,8 +21,8 @@ export interface FoundWork {
  * Finds the first ready task of every (queue, rank) of a pool on these shards, and when their first scheduled
  * task is due: the look that backs up wake-ups and finds what was committed late. A loose index scan on the
  * primary key of `ready`: its cost grows with the number of queues that have ready tasks, not with the tasks;
- * and one probe a shard of that of `scheduled`. One statement, for it is all that an idle dispatcher sends.
- * Locks nothing.
+ * and one probe a shard of that of `scheduled`. One statement, for it is all that an idle dispatcher sends,
+ * and no probe of the shards where a room is empty altogether. Locks nothing.
  */
 export async function findWork(
   sql: Sql,
@@ -36,6 +36,7 @@ export async function findWork(
         select r.shard, r.queue, r.rank, r.seq from errand.ready r
         where r.shard = s.shard order by r.queue, r.rank, r.seq limit 1
       ) r
+      where (select exists (select from errand.ready))
       union all
       select n.* from head h
       cross join lateral (
@@ -50,6 +51,7 @@ export async function findWork(
       cross join lateral (
         select c.due_at from errand.scheduled c where c.shard = s.shard order by c.due_at limit 1
       ) n
+      where (select exists (select from errand.scheduled))
     )
     select null::smallint as shard, null::integer as queue, null::smallint as rank,
       null::bigint as seq, null::bigint as version, next
