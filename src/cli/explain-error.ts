@@ -10,6 +10,8 @@ const DATABASE_REASONS: Record<string, string> = {
   EHOSTUNREACH: 'there is no way to its host; check DATABASE_URL and the network',
   ENETUNREACH: 'there is no way to its network; check DATABASE_URL and the network',
   CONNECT_TIMEOUT: 'it did not answer in time; check DATABASE_URL, the network and its firewall',
+  CONNECTION_REFUSED:
+    'what answers there closes connections at once; look at the proxy or pooler in between, or correct DATABASE_URL',
   '28P01': 'the password is wrong; correct DATABASE_URL',
   '28000': 'the server does not let this user in; check the user in DATABASE_URL and pg_hba.conf',
   '3D000': 'there is no such database; create it, or correct DATABASE_URL',

@@ -2,8 +2,10 @@
  * The way to Postgres. Every verb of this folder takes `sql` first and is one statement; callers run
  * verbs through a Database, which bounds each by a wall clock and replaces a pool that hangs.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import postgres, { type Sql } from 'postgres';
-import { asStoreError, StoreError, sqlState } from './errors.ts';
+import { createDialer, type Line } from './dialer.ts';
+import { asStoreError, isDatabaseAway, StoreError, sqlState } from './errors.ts';
 
 export type { Sql };
 
@@ -46,15 +48,22 @@ export const BY_KEY = { enable_seqscan: 'off', jit: 'off', plan_cache_mode: 'for
  */
 export function openDatabase(options: DatabaseOptions): Database {
   const defaultTimeoutMs = options.timeoutMs ?? 2_000;
+  const newDialer = () => createDialer({ ...options, patienceMs: TURN_MS });
+  let dialer = newDialer();
+  const open = () => {
+    const line = dialer.pool(() => replace(opened));
+    const opened = createPool(options, settings, line, CONNECT_MS);
+    return opened;
+  };
   let settings: SessionSettings | null = BY_KEY;
-  let pool = connect(options, settings);
+  let pool = open();
   /** The pool whose settings a pooler refused; there is one at most, for its successor has none. */
   let refused: Sql | null = null;
   let isClosed = false;
 
   function replace(stuck: Sql): void {
     if (pool !== stuck || isClosed) return;
-    pool = connect(options, settings);
+    pool = open();
     void stuck.end({ timeout: 0 }).catch(ignoreEnd);
   }
 
@@ -66,19 +75,23 @@ export function openDatabase(options: DatabaseOptions): Database {
     const sql = pool;
     const endMs = performance.now() + timeoutMs;
     const bound = startBound(timeoutMs);
+    let answer: Promise<Result> | null = null;
     try {
-      return await Promise.race([verb(sql), bound.passed]);
+      answer = Promise.resolve(verb(sql));
+      return await Promise.race([answer, bound.passed]);
     } catch (error) {
       if (settings !== null && isRefusal(error)) {
         settings = null;
         refused = sql;
+        // It was met with a refusal, but is well.
+        dialer = newDialer();
         replace(sql);
       }
       if (sql === refused && (isRefusal(error) || wasNeverSent(error))) {
         return await run(verb, { timeoutMs: Math.max(1, endMs - performance.now()) });
       }
       if (mustReplacePool(error)) replace(sql);
-      throw asStoreError(error);
+      throw storeError(error instanceof NoAnswer ? await lastWord(answer!, error) : error);
     } finally {
       bound.stop();
     }
@@ -93,6 +106,18 @@ export function openDatabase(options: DatabaseOptions): Database {
   };
 }
 
+/**
+ * Together less than the bound of a statement: what gets no connection fails by itself, and costs the others
+ * nothing. A pool that was replaced for each began anew with every connection, and a database that was only
+ * slow, for it had just come back, was kept from ever answering: it took 7 s on a loaded machine.
+ */
+const TURN_MS = 400;
+const CONNECT_MS = 1_100;
+/** Of what waits for nobody else. */
+const PATIENT_CONNECT_MS = 5_000;
+/** The driver ends a pool in the next turn or two. */
+const LAST_WORD_MS = 20;
+
 type SessionSettings = Record<string, string>;
 
 /**
@@ -104,37 +129,87 @@ export function connect(
   options: Omit<DatabaseOptions, 'timeoutMs'>,
   settings: SessionSettings | null = {},
 ): Sql {
-  return postgres(options.url, {
-    max: options.connections,
-    connect_timeout: 5,
-    backoff: () => 0.2,
+  return createPool(options, settings, createDialer(options).pool(), PATIENT_CONNECT_MS);
+}
+
+function createPool(
+  { url, connections, name }: DatabaseOptions,
+  settings: SessionSettings | null,
+  line: Line,
+  connectMs: number,
+): Sql {
+  const sql = postgres(url, {
+    max: connections,
+    connect_timeout: connectMs / 1_000,
+    // The dialer paces them.
+    backoff: () => 0,
     idle_timeout: 0,
     // A connection that is lost while it asks for types is a rejection that nobody can catch.
     fetch_types: false,
     onnotice: () => {},
     prepare: settings !== null,
-    connection: { application_name: options.name, ...settings },
-    ...PIPELINE,
+    connection: { application_name: name, ...settings },
+    ...untyped(line),
   });
+  const end: Sql['end'] = sql.end;
+  return Object.assign(sql, { end: (how) => end(how).finally(line.hangUp) } as Pick<Sql, 'end'>);
 }
 
-/** A quick statement must not wait behind a slow one; the driver's types do not know the option. */
-const PIPELINE: object = { max_pipeline: 1 };
+/** Options that the driver's types do not know. A quick statement must not wait behind a slow one. */
+function untyped({ socket }: Line): object {
+  return { max_pipeline: 1, socket };
+}
 
-class BoundPassed extends StoreError {
-  constructor(timeoutMs: number) {
-    super('outcome-unknown', `The database did not answer within ${timeoutMs} ms`);
-  }
+/** The database did not answer in time, or there was no connection to it. */
+class NoAnswer extends StoreError {}
+
+/** True when what is sent at once after it would fare no better. */
+export function isUnanswered(error: unknown): boolean {
+  return error instanceof NoAnswer;
+}
+
+/** For what was not even sent, since a statement before it got no answer. */
+export function behindUnanswered(): StoreError {
+  return new StoreError(
+    'database-unavailable',
+    'Nothing was sent, for the database does not answer those who came before',
+  );
 }
 
 function startBound(timeoutMs: number): { passed: Promise<never>; stop(): void } {
   let timer: NodeJS.Timeout | undefined;
   const passed = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new BoundPassed(timeoutMs));
+      const message = `The database did not answer within ${timeoutMs} ms`;
+      reject(new NoAnswer('outcome-unknown', message));
     }, timeoutMs);
   });
   return { passed, stop: () => clearTimeout(timer) };
+}
+
+/**
+ * A statement that hit its bound ends when its pool does: it tells then whether it ever left. One that
+ * was sent may yet be answered, so it is not waited for.
+ */
+async function lastWord(answer: Promise<unknown>, hung: NoAnswer): Promise<unknown> {
+  const end = answer.then(
+    () => hung,
+    (error: unknown) => error,
+  );
+  const error = await Promise.race([end, delay(LAST_WORD_MS, hung)]);
+  return wasNeverSent(error) ? error : hung;
+}
+
+function storeError(error: unknown): unknown {
+  const told = asStoreError(error);
+  if (!isDatabaseAway(told)) return told;
+  if (wasNeverSent(error)) {
+    const message = `There was no connection to the database (${sqlState(error)})`;
+    return new NoAnswer('database-unavailable', message, { cause: error });
+  }
+  if (!wasEnded(error)) return told;
+  const message = 'The connection was given up with others that get no answer';
+  return new NoAnswer('outcome-unknown', message, { cause: error });
 }
 
 /** A pooler refuses the settings of a session, before anything was sent: 08P01, "unsupported startup parameter". */
@@ -143,17 +218,22 @@ function isRefusal(error: unknown): boolean {
 }
 
 /**
- * True for what waited for a connection when its pool was ended. The driver hangs a statement's
+ * True for what waited for a connection until there was none to be had. The driver hangs a statement's
  * parameters on its error, and they are there from the moment it is written to a connection.
  */
 function wasNeverSent(error: unknown): boolean {
-  const isEnded = ['CONNECTION_DESTROYED', 'CONNECTION_ENDED'].includes(sqlState(error) ?? '');
-  return isEnded && (error as { parameters?: unknown }).parameters === undefined;
+  const isOfDriver = wasEnded(error) || (error instanceof Error && 'parameters' in error);
+  return isOfDriver && (error as { parameters?: unknown }).parameters === undefined;
+}
+
+/** The driver's word for what ends with its pool. */
+function wasEnded(error: unknown): boolean {
+  return ['CONNECTION_DESTROYED', 'CONNECTION_ENDED'].includes(sqlState(error) ?? '');
 }
 
 /** A pool whose statement hit the bound is stuck; one that turned read-only (a failover) stays so. */
 function mustReplacePool(error: unknown): boolean {
-  return error instanceof BoundPassed || sqlState(error) === '25006';
+  return error instanceof NoAnswer || sqlState(error) === '25006';
 }
 
 /** Ending a broken pool may itself fail; there is nothing left to do about it. */

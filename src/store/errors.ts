@@ -24,6 +24,7 @@ const NOT_STARTED = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'CONNECT_TIMEOUT',
+  'CONNECTION_REFUSED', // Closed before it said anything; see createDialer.
   '57P03', // cannot_connect_now: starting up or shutting down
   '57014', // query_canceled: by somebody, or by a statement_timeout of the role
   '53000', // insufficient_resources, of which the others are kinds

@@ -38,6 +38,7 @@ export const tour = scenario(
     for (let count = 0; count < 2; count += 1) await restart(world);
     await blow(world, 'black-hole', 3_000);
     await blow(world, 'half-open', 1_000);
+    await blow(world, 'accept-then-fin', 3_000);
   },
   { isInShort: true, world: { apis: 2, databaseUrl: (_, network) => network.url } },
 );
@@ -52,6 +53,7 @@ const HAPPENINGS: readonly ((world: World) => Promise<unknown>)[] = [
   (world) => blow(world, 'black-hole', world.random.between(500, 4_000)),
   (world) => blow(world, 'half-open', world.random.between(500, 2_000)),
   (world) => blow(world, 'cut', world.random.between(500, 2_000)),
+  (world) => blow(world, 'accept-then-fin', world.random.between(500, 2_000)),
   (world) => leaveOne(world, 'dispatcher'),
 ];
 
