@@ -18,7 +18,7 @@ export interface SentTask {
 
 /**
  * Sends tasks in one statement, those that are reserved leased to their owner, and ends every reservation.
- * What does not go so goes by `send`, as if nothing had been reserved. Never rejects.
+ * What does not go so goes by `send`, as if nothing had been reserved. Rejects only when the database is away.
  */
 export function createReservedSend(
   database: Database,
@@ -59,7 +59,7 @@ export function createReservedSend(
       }
       // Refused as a whole, so none of it was written: one by one it is known which is to blame.
       if (!isDatabaseAway(error)) return sendPlain(items);
-      return items.map(() => ({ result: error as Error, isTaken: false }));
+      throw error;
     }
     return endReserved(items, results);
   };

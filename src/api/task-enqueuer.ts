@@ -1,9 +1,9 @@
 import type { Reserve } from '../model.ts';
 import { createBatcher } from '../store/batch.ts';
-import type { Database } from '../store/database.ts';
+import { behindUnanswered, type Database, isUnanswered } from '../store/database.ts';
 import { type Enqueued, enqueueTasks, type NewTask } from '../store/enqueue.ts';
 import { enqueueNamedTasks, isRowRefused } from '../store/enqueue-named.ts';
-import { sqlState } from '../store/errors.ts';
+import { isDatabaseAway, sqlState } from '../store/errors.ts';
 import { createPartitions, isPartitionMissing } from '../store/partitions.ts';
 import { ProblemError } from './problem.ts';
 import { createReservedSend, type SentTask } from './reserved-send.ts';
@@ -29,20 +29,19 @@ type Send = (tasks: readonly NewTask[]) => Promise<(Enqueued | Error)[]>;
  */
 export function createEnqueuer(database: Database, reserve: Reserve = () => null): Enqueuer {
   const send = createSend(database);
+  const refusalOfWaiting = (error: unknown) => (isUnanswered(error) ? behindUnanswered() : null);
   const plain = createBatcher({
     maxItems: 24,
     maxInFlight: 3,
     run: createReservedSend(database, send),
+    refusalOfWaiting,
   });
-  const named = createBatcher({ maxItems: 24, maxInFlight: 3, run: send });
+  const named = createBatcher({ maxItems: 24, maxInFlight: 3, run: send, refusalOfWaiting });
   const requests = createBatcher({
     maxItems: 1,
     maxInFlight: 2,
-    run: async ([tasks = []]: (readonly NewTask[])[]) => {
-      const results: (Enqueued | Error)[] = [];
-      for (const part of partsOf(tasks)) results.push(...(await send(part)));
-      return [results];
-    },
+    run: async ([tasks = []]: (readonly NewTask[])[]) => [await sendParts(partsOf(tasks), send)],
+    refusalOfWaiting,
   });
   return {
     async one(task) {
@@ -54,6 +53,22 @@ export function createEnqueuer(database: Database, reserve: Reserve = () => null
     },
     all: (tasks) => requests(tasks),
   };
+}
+
+/** One after the other. Rejects only when nothing was done and the database does not answer. */
+async function sendParts(parts: NewTask[][], send: Send): Promise<(Enqueued | Error)[]> {
+  const results: (Enqueued | Error)[] = [];
+  let isStuck = false;
+  for (const part of parts) {
+    try {
+      results.push(...(isStuck ? part.map(behindUnanswered) : await send(part)));
+    } catch (error) {
+      if (isUnanswered(error) && results.length === 0) throw error;
+      isStuck = isUnanswered(error);
+      results.push(...part.map(() => error as Error));
+    }
+  }
+  return results;
 }
 
 /** Parts whose payloads a statement carries well within its time: of one task at least. */
@@ -71,7 +86,7 @@ function partsOf(tasks: readonly NewTask[]): NewTask[][] {
   return parts;
 }
 
-/** One statement, or one for each task where one of them spoils it; never rejects. */
+/** One statement, or one for each task where one of them spoils it. Rejects only when the database is away. */
 function createSend(database: Database): Send {
   const insert = (tasks: readonly NewTask[]) =>
     database.run((sql) => (tasks.some(canCollide) ? enqueueNamedTasks : enqueueTasks)(sql, tasks));
@@ -103,10 +118,13 @@ function createSend(database: Database): Send {
     try {
       return await run(tasks);
     } catch (error) {
+      if (isDatabaseAway(error)) throw error;
       if (!isRowRefused(error)) return tasks.map(() => error as Error);
     }
     const results: (Enqueued | Error)[] = [];
-    for (const task of tasks) results.push(await alone(task));
+    for (const task of tasks) {
+      results.push(results.some(isUnanswered) ? behindUnanswered() : await alone(task));
+    }
     return results;
   };
 }

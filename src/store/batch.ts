@@ -11,6 +11,8 @@ export interface BatchOptions<Item, Result> {
   maxInFlight: number;
   /** After a failed batch of several: true = send its items one by one, so that a bad one fails alone. */
   isItemRefused?: (error: unknown) => boolean;
+  /** After a failed batch: what everything that waits behind it is told, unsent. Default: null, it is sent. */
+  refusalOfWaiting?: (error: unknown) => Error | null;
 }
 
 /**
@@ -32,10 +34,20 @@ export function createBatcher<Item, Result>(
     while (inFlight < options.maxInFlight && waiting.length > 0) {
       inFlight += 1;
       const batch = takeBatch(options, waiting);
-      void sendBatch(options, batch).finally(() => {
+      void sendBatch({ ...options, run }, batch).finally(() => {
         inFlight -= 1;
         next();
       });
+    }
+  }
+
+  async function run(items: Item[]): Promise<Result[]> {
+    try {
+      return await options.run(items);
+    } catch (error) {
+      const refusal = options.refusalOfWaiting?.(error) ?? null;
+      if (refusal !== null) for (const { reject } of waiting.splice(0)) reject(refusal);
+      throw error;
     }
   }
 

@@ -103,4 +103,19 @@ describe('createBatcher()', () => {
     await results;
     expect(sent(statements)).toEqual(['a', 'bc']);
   });
+
+  it('refuses what waits behind a batch whose failure says so, unsent', async () => {
+    const refusal = new Error('not sent');
+    const refusalOfWaiting = (error: unknown) => (error === 'hung' ? refusal : null);
+    const { add, statements } = batcher({ refusalOfWaiting });
+    const reasons = [...'abc'].map((item) => add(item).catch((reason: unknown) => reason));
+    statements[0]!.fail('hung');
+    expect(await Promise.all(reasons)).toEqual(['hung', refusal, refusal]);
+    const later = [...'de'].map((item) => add(item).catch((reason: unknown) => reason));
+    statements[1]!.fail('lost');
+    await turn();
+    await answer(statements[2]);
+    expect(await Promise.all(later)).toEqual(['lost', 'E']);
+    expect(sent(statements)).toEqual(['a', 'd', 'e']);
+  });
 });
