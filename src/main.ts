@@ -13,6 +13,7 @@ import { type HttpServer, listen } from './http-server.ts';
 import type { Log } from './log.ts';
 import type { Wake } from './model.ts';
 import { type Cleanups, createCleanups } from './cleanups.ts';
+import { insistOnLocks, type OnContended } from './store/contended.ts';
 import { connect, type Database, openDatabase } from './store/database.ts';
 import { createKeyring } from './store/keyring.ts';
 import { databaseEndpoints } from './store/database-endpoints.ts';
@@ -133,8 +134,11 @@ async function findDatabase(
 async function prepareSchema(url: string, vault: Vault, log: Log): Promise<void> {
   const sql = connect({ url, connections: 1, name: 'errand migrate' });
   try {
-    for (const name of await migrate(sql)) log.info({ migration: name }, 'migration applied');
-    await createPartitions(sql);
+    const onContended: OnContended = (what, code) =>
+      log.warn({ what, code }, 'the schema waits for locks that others hold, trying again');
+    const applied = await migrate(sql, onContended);
+    for (const name of applied) log.info({ migration: name }, 'migration applied');
+    await insistOnLocks('partitions', () => createPartitions(sql), onContended);
     const { unwrapped } = await checkSecrets(sql, vault);
     if (unwrapped > 0 && vault.keyId !== null) {
       log.warn({ secrets: unwrapped }, 'secrets lie unwrapped: run `errand master-key rewrap`');

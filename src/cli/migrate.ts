@@ -10,7 +10,11 @@ export function migrateCommand(): Command {
 }
 
 async function runMigrate(): Promise<void> {
-  const applied = await withDatabase(migrate);
+  const applied = await withDatabase((sql) => migrate(sql, tellContended));
   const lines = applied.map((name) => `applied ${name}\n`);
   process.stdout.write(lines.join('') || 'nothing to do: the database is up to date\n');
+}
+
+function tellContended(what: string, code: string): void {
+  process.stderr.write(`${what}: others hold its locks (${code}), trying again\n`);
 }

@@ -1,11 +1,17 @@
 import { readdir, readFile } from 'node:fs/promises';
 import type { Sql } from 'postgres';
+import { insistOnLocks, isContended, type OnContended } from './contended.ts';
 import { StoreError } from './errors.ts';
 
 const MIGRATIONS = new URL('../../migrations/', import.meta.url);
 /** Any number that is ours alone among the users of this database. */
 const LOCK = 7_276_881_344;
 const OLDEST_POSTGRES = 15;
+/**
+ * Whoever comes after a migration that waits for a table waits with it, so it gives up soon. And before
+ * Postgres looks for a deadlock (after 1 s), so that no statement of a process at work is ended for one.
+ */
+const LOCK_TIMEOUT = '500ms';
 
 interface Migration {
   number: number;
@@ -15,21 +21,26 @@ interface Migration {
 
 /**
  * Brings schema `errand` up to this version of the code; safe when several processes start at once,
- * and to repeat. Returns the names of the migrations it applied itself.
+ * and to repeat. Returns the names of the migrations it applied itself. What cannot have its locks is tried
+ * again for about a minute and a half, and `onContended` told of it.
  *
  * Throws `postgres-too-old`, `schema-too-new` when the database was migrated by a newer version, and
  * `migration-conflict` when a migration fails or the recorded ones are not the ones in this package.
  */
-export async function migrate(sql: Sql): Promise<string[]> {
+export async function migrate(sql: Sql, onContended: OnContended = () => {}): Promise<string[]> {
   const migrations = await readMigrations();
   await checkServer(sql);
-  await createLedger(sql);
+  await insistOnLocks('ledger', () => createLedger(sql), onContended);
   const applied: string[] = [];
   for (;;) {
     const version = checkLedger(await readLedger(sql), migrations);
     const next = migrations[version];
     if (next === undefined) return applied;
-    if (await applyMigration(sql, next)) applied.push(next.name);
+    const apply = () => applyMigration(sql, next);
+    const isOurs = await insistOnLocks(next.name, apply, onContended).catch((error) => {
+      throw failed(next, error);
+    });
+    if (isOurs) applied.push(next.name);
   }
 }
 
@@ -107,6 +118,7 @@ async function applyMigration(sql: Sql, migration: Migration): Promise<boolean> 
   try {
     await sql.unsafe(`
       select pg_advisory_xact_lock(${LOCK});
+      select set_config('lock_timeout', '${LOCK_TIMEOUT}', true);
       do $guard$ begin
         if (select count(*) from errand.migration) <> ${migration.number - 1} then
           raise exception using errcode = 'ER002', message = 'already applied';
@@ -118,10 +130,14 @@ async function applyMigration(sql: Sql, migration: Migration): Promise<boolean> 
     return true;
   } catch (error) {
     if ((error as { code?: string }).code === 'ER002') return false;
-    throw new StoreError(
-      'migration-conflict',
-      `Migration ${migration.name} failed: ${(error as Error).message}; nothing of it was applied. Check that the role may create in this database and that schema "errand" holds nothing of anyone else's`,
-      { cause: error },
-    );
+    throw error;
   }
+}
+
+function failed({ name }: Migration, error: unknown): StoreError {
+  const advice = isContended(error)
+    ? 'Others hold locks on its tables all the time: look for transactions that stay open (pg_stat_activity), and start again'
+    : 'Check that the role may create in this database and that schema "errand" holds nothing of anyone else\'s';
+  const message = `Migration ${name} failed: ${(error as Error).message}; nothing of it was applied. ${advice}`;
+  return new StoreError('migration-conflict', message, { cause: error });
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { migrate } from '../../src/store/migrate.ts';
@@ -88,4 +88,56 @@ describe('migrate()', () => {
     await sql`drop table errand.finished`;
     expect(await migrate(sql)).toHaveLength(MIGRATIONS.length);
   });
+
+  it.each(['40P01', '55P03'])('tries again what ends with %s, and says so', async (code) => {
+    const sql = connect();
+    await sql.unsafe(`
+      create function public.refuse() returns event_trigger language plpgsql as
+        $$ begin raise exception using errcode = '${code}'; end $$;
+      create event trigger refuse on ddl_command_start when tag in ('CREATE TABLE')
+        execute function public.refuse()`);
+    const told: [string, string][] = [];
+    const applied = await migrate(sql, (...contended) => {
+      told.push(contended);
+      if (told.length === 3) void connect()`drop event trigger refuse`.execute();
+    });
+    expect(applied).toHaveLength(MIGRATIONS.length);
+    expect(told.length).toBeGreaterThanOrEqual(3);
+    expect(new Set(told.map(([, why]) => why))).toEqual(new Set([code]));
+  });
+
+  it('lets others pass while a table that it needs is in use', async () => {
+    const [sql, busy, other] = [connect(), connect(), connect()];
+    await applyFirst(sql);
+    const released = Promise.withResolvers<void>();
+    const reads: Promise<unknown>[] = [];
+    const reading = Promise.withResolvers<void>();
+    const use = busy.begin(async (tx) => {
+      await tx`select from errand.queue`;
+      reading.resolve();
+      await released.promise;
+    });
+    await reading.promise;
+    const told: [string, string][] = [];
+    const applied = await migrate(sql, (...contended) => {
+      told.push(contended);
+      // Nothing stands in its way now, though the table is in use still.
+      reads.push(other`select from errand.queue`.then(() => released.resolve()));
+    });
+    await Promise.all([use, ...reads]);
+    expect(told[0]).toEqual([MIGRATIONS.toSorted()[1], '55P03']);
+    expect(applied).toHaveLength(MIGRATIONS.length - 1);
+  });
 });
+
+/** A database as the first migration alone left it. */
+async function applyFirst(sql: Sql): Promise<void> {
+  const [first] = MIGRATIONS.toSorted();
+  const text = readFileSync(`migrations/${first}`, 'utf8');
+  await sql.unsafe(`
+    create schema errand;
+    create table errand.migration (
+      number integer primary key, name text not null, applied_at timestamptz not null default now());
+    ${text};
+    insert into errand.migration (number, name) values (1, '${first}')`);
+}
