@@ -33,6 +33,8 @@ export interface Config {
   readonly mode: Mode;
   /** Postgres 15 or newer; null: the embedded Postgres in `dataDir`. Holds a password: never log it. */
   readonly databaseUrl: string | null;
+  /** The same database past a pooler, for LISTEN alone; null: as `databaseUrl`. Holds a password: never log it. */
+  readonly listenUrl: string | null;
   /** Absolute. Holds what the service makes for itself: the embedded database and the admin key. */
   readonly dataDir: string;
   readonly host: string;
@@ -91,6 +93,7 @@ export class ConfigError extends ErrandError {
 
 const SETTINGS = z.object({
   databaseUrl: databaseUrl().nullable().default(null),
+  listenUrl: databaseUrl().nullable().default(null),
   dataDir: dataDir().prefault('.errand'),
   host: host().default('127.0.0.1'),
   port: integer(0, 65_535).default(8484),
@@ -114,6 +117,7 @@ type Settings = z.output<typeof SETTINGS>;
 /** The environment variable of each setting. */
 const VARIABLES: Record<keyof Settings, string> = {
   databaseUrl: 'DATABASE_URL',
+  listenUrl: 'ERRAND_LISTEN_URL',
   dataDir: 'ERRAND_DATA_DIR',
   host: 'ERRAND_HOST',
   port: 'ERRAND_PORT',
@@ -143,6 +147,7 @@ const FLAGS: Partial<Record<keyof Settings, string>> = {
 /** Their values are never repeated in a message. */
 const CONFIDENTIAL: ReadonlySet<string> = new Set([
   'databaseUrl',
+  'listenUrl',
   'adminKey',
   'masterKeys',
   'targetProxy',

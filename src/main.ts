@@ -19,7 +19,8 @@ import { createKeyring } from './store/keyring.ts';
 import { databaseEndpoints } from './store/database-endpoints.ts';
 import { migrate } from './store/migrate.ts';
 import { checkSecrets } from './store/master-key.ts';
-import { createNotifier, listenForWakeUps } from './store/notify.ts';
+import { listenForWakeUps } from './store/listener.ts';
+import { createNotifier } from './store/notify.ts';
 import { createPartitions } from './store/partitions.ts';
 import { createVault, type Vault } from './store/vault.ts';
 
@@ -198,20 +199,32 @@ export async function startDispatcher(
   });
   await dispatcher.start();
   if (config.databaseUrl !== null) {
-    const listener = await listenForWakeUps(databaseUrl, {
+    const listener = await listenForWakeUps({
+      url: config.listenUrl ?? databaseUrl,
+      database,
       onWakeUps: (wakeUps) => void dispatcher.wake(wakeUps),
       onGap: () => dispatcher.lookNow(),
+      onHearing: (isHearing) => tellHearing(isHearing, log),
     });
     stack.defer(() => listener.close());
   }
   return dispatcher;
 }
 
+const DEAF =
+  'notifications do not arrive, as behind a pooler in transaction mode: what other processes enqueue is found by looking, within 300 ms; set ERRAND_LISTEN_URL to Postgres itself';
+
+function tellHearing(isHearing: boolean, log: Log): void {
+  if (isHearing) log.info({}, 'notifications arrive again');
+  else log.warn({}, DEAF);
+}
+
 function targetRulesOf(config: Config, databaseUrl: string, port?: number): TargetRules {
   const own = port === undefined ? [] : [{ host: config.host, port }];
+  const databases = config.listenUrl === null ? [databaseUrl] : [databaseUrl, config.listenUrl];
   return {
     allow: config.mode === 'dev' ? [...config.targetAllow, 'http'] : config.targetAllow,
-    refusedEndpoints: [...own, ...databaseEndpoints(databaseUrl)],
+    refusedEndpoints: [...own, ...databases.flatMap(databaseEndpoints)],
   };
 }
 

@@ -48,6 +48,7 @@ describe('readConfig()', () => {
     expect(readConfig({}, { mode: 'dev' })).toEqual({
       mode: 'dev',
       databaseUrl: null,
+      listenUrl: null,
       dataDir: resolve('.errand'),
       host: '127.0.0.1',
       port: 8484,

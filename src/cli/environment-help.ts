@@ -3,6 +3,7 @@ export const ENVIRONMENT_HELP = `
 Environment:
   DATABASE_URL             Postgres 15 or newer, as postgres://user:password@host:5432/database
                            (dev: without it, a Postgres of its own in ERRAND_DATA_DIR)
+  ERRAND_LISTEN_URL        the same database past a pooler in transaction mode, for notifications alone
   ERRAND_ADMIN_KEY         secret of 24 or more characters; must be given with DATABASE_URL
   ERRAND_MASTER_KEY        32 bytes in base64 or hex, which wrap the secrets in the database; several
                            with commas: the first wraps, all open (see errand master-key)

@@ -1,7 +1,7 @@
 import type { WakeUp } from '../model.ts';
-import { connect, type Database, type Sql } from './database.ts';
+import type { Database, Sql } from './database.ts';
 
-const CHANNEL = 'errand_wake';
+export const WAKE_CHANNEL = 'errand_wake';
 /** Postgres takes payloads below 8,000 bytes; more news than fits is told as "look at everything". */
 const MAX_PAYLOAD_BYTES = 7_900;
 const EVERYTHING = '*';
@@ -33,30 +33,9 @@ export function createNotifier(database: Database): (wakeUps: readonly WakeUp[])
   };
 }
 
-/**
- * Listens for notifications of other processes, on a connection of its own. `onGap` is called when
- * the connection is made again: what was told in between is lost, so look at everything.
- */
-export async function listenForWakeUps(
-  url: string,
-  handlers: { onWakeUps: (wakeUps: WakeUp[]) => void; onGap: () => void },
-): Promise<{ close(): Promise<void> }> {
-  const sql = connect({ url, connections: 1, name: 'errand listen' });
-  await sql.listen(
-    CHANNEL,
-    (payload) => {
-      const wakeUps = decode(payload);
-      if (wakeUps === null) handlers.onGap();
-      else handlers.onWakeUps(wakeUps);
-    },
-    handlers.onGap,
-  );
-  return { close: () => sql.end({ timeout: 1 }) };
-}
-
 async function notify(sql: Sql, payload: string): Promise<void> {
   await sql`
-    select set_config('synchronous_commit', 'off', true), pg_notify(${CHANNEL}, ${payload})
+    select set_config('synchronous_commit', 'off', true), pg_notify(${WAKE_CHANNEL}, ${payload})
   `;
 }
 
@@ -89,7 +68,7 @@ function encode(wakeUps: WakeUp[]): string {
 }
 
 /** Null for "look at everything", which is also the answer to what another version may send. */
-function decode(payload: string): WakeUp[] | null {
+export function decodeWakeUps(payload: string): WakeUp[] | null {
   if (payload === EVERYTHING) return null;
   try {
     const rows = JSON.parse(payload) as EncodedWakeUp[];

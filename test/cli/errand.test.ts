@@ -52,7 +52,7 @@ describe('errand', () => {
     const { stdout } = await runErrand(['serve', '--help']);
     const source = await readFile('src/config.ts', 'utf8');
     const variables = source.match(/(?<=: ')(DATABASE_URL|ERRAND_\w+)(?=',\n)/g) ?? [];
-    expect(variables).toHaveLength(17);
+    expect(variables).toHaveLength(18);
     for (const name of variables) expect(stdout).toContain(`\n  ${name} `);
   });
 });

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { WakeUp } from '../../src/model.ts';
 import { type Database, openDatabase } from '../../src/store/database.ts';
-import { createNotifier, listenForWakeUps } from '../../src/store/notify.ts';
+import { listenForWakeUps } from '../../src/store/listener.ts';
+import { createNotifier } from '../../src/store/notify.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { until } from '../support/until.ts';
 
@@ -16,7 +17,10 @@ beforeEach(async () => {
   database = openDatabase({ url: test.url, connections: 2, name: 'test' });
   heard = [];
   gaps = 0;
-  listener = await listenForWakeUps(test.url, {
+  listener = await listenForWakeUps({
+    url: test.url,
+    database,
+    onHearing: () => {},
     onWakeUps: (wakeUps) => void heard.push(wakeUps),
     onGap: () => {
       gaps += 1;
@@ -33,9 +37,6 @@ afterEach(async () => {
 function wakeUp(fields: Partial<WakeUp> = {}): WakeUp {
   return { shard: 3, queue: 1, rank: 0, seq: '10', dueInSeconds: 0, ...fields };
 }
-
-const send = (payload: string) =>
-  database.run((sql) => sql`select pg_notify('errand_wake', ${payload})`);
 
 describe('createNotifier()', () => {
   it('tells listeners what was enqueued', async () => {
@@ -100,28 +101,5 @@ describe('createNotifier()', () => {
     await until(() => heard.length > 0);
     expect(heard).toEqual([[wakeUp({ seq: '2' })]]);
     await away.close(100);
-  });
-});
-
-describe('listenForWakeUps()', () => {
-  it('takes what it does not understand for "look at everything"', async () => {
-    for (const payload of ['not json', '{"a":1}', '[1]', '*']) {
-      const before = gaps;
-      await send(payload);
-      await until(() => gaps > before);
-    }
-    expect(heard).toEqual([]);
-  });
-
-  it('listens again after its connection was lost, and says that there was a gap', async () => {
-    const before = gaps;
-    await database.run(
-      (sql) => sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where application_name = 'errand listen' and datname = current_database()`,
-    );
-    await until(() => gaps > before);
-    createNotifier(database)([wakeUp()]);
-    await until(() => heard.length > 0);
-    expect(heard).toEqual([[wakeUp()]]);
   });
 });

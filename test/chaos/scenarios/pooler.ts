@@ -3,10 +3,11 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { freePort } from '../../../examples/demo/service.ts';
 import { asAccount, findAccount } from '../../../src/embedded/account.ts';
+import type { Service } from '../../e2e/service.ts';
+import { until } from '../../support/until.ts';
 import type { ChaosPostgres } from '../postgres.ts';
 import { type Scenario, scenario } from '../scenario.ts';
 import { restart } from './database.ts';
@@ -24,8 +25,14 @@ export const pooled: Scenario = {
       this.name,
       async (world) => {
         world.load.start(LOAD_PER_SECOND);
-        await pause(2_000);
+        const deaf = [...world.dispatchers];
+        const hearing = await world.start('dispatcher', { ERRAND_LISTEN_URL: world.postgres.url });
+        await until(() => deaf.every(saysDeaf), {
+          timeoutMs: 30_000,
+          what: 'the word of a dispatcher that notifications do not arrive',
+        });
         for (let count = 0; count < (how.isShort ? 1 : 5); count += 1) await restart(world);
+        if (saysDeaf(hearing)) world.complain('ERRAND_LISTEN_URL did not lead past the pooler');
       },
       {
         world: {
@@ -44,6 +51,8 @@ export const pooled: Scenario = {
     }
   },
 };
+
+const saysDeaf = ({ process }: Service) => /notifications do not arrive/.test(process.stdout());
 
 /** As root it runs as the user that PostgreSQL does, for neither runs as root. */
 async function startPooler(postgres: ChaosPostgres) {
