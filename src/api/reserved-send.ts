@@ -1,11 +1,11 @@
-import type { Reservation } from '../model.ts';
+import type { Reservation, Reserve } from '../model.ts';
 import type { Database } from '../store/database.ts';
 import type { Enqueued, NewTask } from '../store/enqueue.ts';
 import { enqueueReservedTasks, type ReservedResult } from '../store/enqueue-reserved.ts';
 import { isDatabaseAway, sqlState } from '../store/errors.ts';
 
 /** A task on its way, and what its owner keeps for it: null where it goes to `ready` like any other. */
-export interface WantedTask {
+interface WantedTask {
   task: NewTask;
   reservation: Reservation | null;
 }
@@ -17,13 +17,14 @@ export interface SentTask {
 }
 
 /**
- * Sends tasks in one statement, those that are reserved leased to their owner, and ends every reservation.
- * What does not go so goes by `send`, as if nothing had been reserved. Rejects only when the database is away.
+ * Sends tasks in one statement, those that their owners want at once leased to them. A reservation is made when
+ * the statement is, for what only waits may be refused unsent, and ended with it, whatever comes of it. What does not go so goes by `send`, as if nothing had been reserved. Rejects only when the database is away.
  */
 export function createReservedSend(
   database: Database,
   send: (tasks: readonly NewTask[]) => Promise<(Enqueued | Error)[]>,
-): (items: readonly WantedTask[]) => Promise<SentTask[]> {
+  reserve: Reserve,
+): (tasks: readonly NewTask[]) => Promise<SentTask[]> {
   async function sendPlain(items: readonly WantedTask[]): Promise<SentTask[]> {
     const results = await send(items.map(({ task }) => task));
     return results.map((result) => ({ result, isTaken: false }));
@@ -46,7 +47,11 @@ export function createReservedSend(
     });
   }
 
-  return async (items) => {
+  return async (tasks) => {
+    const items = tasks.map((task) => ({
+      task,
+      reservation: isForNow(task) ? reserve(task) : null,
+    }));
     if (items.every(({ reservation }) => reservation === null)) return sendPlain(items);
     let results: ReservedResult[];
     try {
@@ -63,4 +68,9 @@ export function createReservedSend(
     }
     return endReserved(items, results);
   };
+}
+
+/** What has a time to be kept has it checked by the claim. */
+function isForNow({ dueAt, delaySeconds, expireAt }: NewTask): boolean {
+  return dueAt === null && delaySeconds === 0 && expireAt === null;
 }

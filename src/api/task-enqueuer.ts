@@ -33,7 +33,7 @@ export function createEnqueuer(database: Database, reserve: Reserve = () => null
   const plain = createBatcher({
     maxItems: 24,
     maxInFlight: 3,
-    run: createReservedSend(database, send),
+    run: createReservedSend(database, send, reserve),
     refusalOfWaiting,
   });
   const named = createBatcher({ maxItems: 24, maxInFlight: 3, run: send, refusalOfWaiting });
@@ -47,7 +47,7 @@ export function createEnqueuer(database: Database, reserve: Reserve = () => null
     async one(task) {
       const { result, isTaken } = canCollide(task)
         ? { result: await named(task), isTaken: false }
-        : await plain({ task, reservation: isForNow(task) ? reserve(task) : null });
+        : await plain(task);
       if (result instanceof Error) throw result;
       return { result, isTaken };
     },
@@ -127,11 +127,6 @@ function createSend(database: Database): Send {
     }
     return results;
   };
-}
-
-/** What has a time to be kept has it checked by the claim. */
-function isForNow({ dueAt, delaySeconds, expireAt }: NewTask): boolean {
-  return dueAt === null && delaySeconds === 0 && expireAt === null;
 }
 
 function canCollide(task: NewTask): boolean {

@@ -32,7 +32,7 @@ export function mutate(value: unknown, change: Mutation): unknown {
       else delete parent[key];
       break;
     case 'add':
-      if (isObject(inner)) define(inner, change.key, change.value);
+      if (isObject(inner) && !Array.isArray(inner)) define(inner, change.key, change.value);
       else parent[key] = change.value;
       break;
     case 'wrap':
