@@ -10,7 +10,7 @@ RUN npm run build
 
 FROM node:24-slim
 # A young generation of the default size costs 50 MB more of memory and is no faster; with less than 512 MB set 8.
-ENV NODE_ENV=production ERRAND_HOST=0.0.0.0 NODE_OPTIONS=--max-semi-space-size=32
+ENV NODE_ENV=production ERRAND_HOST=0.0.0.0 NODE_OPTIONS=--max-semi-space-size=16
 WORKDIR /app
 COPY package.json package-lock.json ./
 # Without the optional dependency, the embedded Postgres: in production DATABASE_URL names the database.

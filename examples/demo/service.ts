@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
 /** As `npm start` has it. */
-const MEMORY = ['--max-semi-space-size=32'];
+const MEMORY = ['--max-semi-space-size=16'];
 const READY_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 20_000;
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env -S node --max-semi-space-size=16
 /**
  * The command line. Each command is a file of this folder; what they need of the other rooms is
  * imported when they run, so that `--help` and `--version` answer at once.
