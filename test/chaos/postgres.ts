@@ -16,7 +16,7 @@ export interface ChaosPostgres {
   folder: string;
   /** A way in of our own, which no fault but the server's own end concerns. */
   sql: Sql;
-  /** Ends it as a crash would, without a word or a checkpoint: it has to recover when it starts. */
+  /** Ends it as a crash would, without a word or a checkpoint: it has to recover when it starts. It may have ended itself already. */
   crash(): Promise<void>;
   /** Starts it again, and waits until it takes connections. */
   start(): Promise<void>;
@@ -31,13 +31,18 @@ export async function startPostgres(
   settings: Settings = {},
 ): Promise<ChaosPostgres> {
   let ended = Promise.withResolvers<void>();
+  let isRunning = false;
   let server: EmbeddedPostgres = await open();
   const { port, url } = server;
   const sql = connect({ url, connections: 2, name: 'chaos' });
 
   async function open(atPort?: number): Promise<EmbeddedPostgres> {
     ended = Promise.withResolvers<void>();
-    const onExit = () => ended.resolve();
+    isRunning = true;
+    const onExit = () => {
+      isRunning = false;
+      ended.resolve();
+    };
     const fixed = { dataDir: folder, settings: { max_wal_size: '256MB', ...settings }, onExit };
     return startEmbeddedPostgres(atPort === undefined ? fixed : { ...fixed, port: atPort });
   }
@@ -47,7 +52,7 @@ export async function startPostgres(
     folder,
     sql,
     async crash() {
-      process.kill(server.pid, 'SIGQUIT');
+      if (isRunning) process.kill(server.pid, 'SIGQUIT');
       await ended.promise;
       await server.stop();
     },
