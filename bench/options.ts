@@ -43,8 +43,12 @@ export function readOptions(args: string[] = process.argv.slice(2)): Options {
   };
 }
 
-/** In our order, whatever that of the list. */
-function chosen<Name extends string>(option: string, list: string, names: readonly Name[]): Name[] {
+/** In our order, whatever that of the list. Throws what was expected. */
+export function chosen<Name extends string>(
+  option: string,
+  list: string,
+  names: readonly Name[],
+): Name[] {
   const given = list.split(',').map((name) => name.trim());
   const unknown = given.find((name) => !names.includes(name as Name));
   if (unknown === undefined) return names.filter((name) => given.includes(name));

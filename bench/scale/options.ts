@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
+import { chosen } from '../options.ts';
 
 export const SECTIONS = [
   'backlog',
@@ -54,7 +55,7 @@ export function readOptions(args: string[] = process.argv.slice(2)): Options {
     process.exit(0);
   }
   return {
-    sections: chosen(values.only),
+    sections: chosen('--only', values.only, SECTIONS),
     largest: integer('--largest', values.largest, 1_000),
     minutes: number('--minutes', values.minutes, 0.5),
     tasks: integer('--tasks', values.tasks, 2_000),
@@ -77,14 +78,6 @@ export function largestThatFits(largest: number, freeBytes: number): number {
   let fits = largest;
   while (fits > 1_000 && fits * BYTES_PER_TASK + SPARE_BYTES > freeBytes) fits /= 10;
   return fits;
-}
-
-/** In our order, whatever that of the list. */
-function chosen(list: string): SectionName[] {
-  const given = list.split(',').map((name) => name.trim());
-  const unknown = given.find((name) => !SECTIONS.includes(name as SectionName));
-  if (unknown === undefined) return SECTIONS.filter((name) => given.includes(name));
-  throw new Error(`--only takes some of ${SECTIONS.join(',')}, got ${unknown}`);
 }
 
 function integer(option: string, given: string, least: number): number {

@@ -43,7 +43,8 @@ export function createApi(parts: ApiParts): Router {
   const queueCache = createQueueCache(parts.database);
   const { database, vault = createVault([]) } = parts;
   const keyring = createKeyring(database, vault);
-  const routeParts = { ...parts, queueCache, keyring, keys: createKeyDirectory(database) };
+  const keys = createKeyDirectory(database);
+  const routeParts = { ...parts, queueCache, keyring, keys, vault };
 
   api.use(async (c, next) => {
     await next();

@@ -41,4 +41,5 @@ export interface RouteParts extends ApiParts {
   queueCache: QueueCache;
   keys: KeyDirectory;
   keyring: Keyring;
+  vault: Vault;
 }

@@ -8,7 +8,7 @@ import {
   type Project as ProjectRecord,
   putProject,
 } from '../store/project.ts';
-import { createVault, type Envelope } from '../store/vault.ts';
+import type { Envelope } from '../store/vault.ts';
 import { jsonBody } from './json-body.ts';
 import type { RouteParts } from './parts.ts';
 import { invalidRequest, ProblemError } from './problem.ts';
@@ -85,8 +85,17 @@ interface Encryption {
 }
 
 /** For whoever runs the service: the admin key alone opens them. */
-export function projectRoutes({ database, vault = createVault([]) }: RouteParts): Router {
+export function projectRoutes({ database, vault }: RouteParts): Router {
   const router = createRouter();
+
+  /** After the quotas; null where nothing is said of it, or there is no such project. */
+  async function encrypt(
+    name: string,
+    encryption: Encryption | null,
+  ): Promise<ProjectRecord | null> {
+    if (encryption === null) return null;
+    return database.run((sql) => setEncryption(sql, name, encryption.wrapped));
+  }
 
   /** Null where nothing is said of it. Throws `invalid-request` when it can't be done. */
   function encryptionOf(name: string, isWanted: boolean | undefined): Encryption | null {
@@ -112,8 +121,7 @@ export function projectRoutes({ database, vault = createVault([]) }: RouteParts)
     const { quotas = {}, encryptPayloads } = c.req.valid('json');
     const encryption = encryptionOf(name, encryptPayloads);
     const { project, isCreated } = await database.run((sql) => putProject(sql, name, quotas));
-    const encrypted =
-      encryption && (await database.run((sql) => setEncryption(sql, name, encryption.wrapped)));
+    const encrypted = await encrypt(name, encryption);
     return c.json(projectResource(encrypted ?? project), isCreated ? 201 : 200);
   });
 
@@ -122,8 +130,7 @@ export function projectRoutes({ database, vault = createVault([]) }: RouteParts)
     const { quotas = {}, encryptPayloads } = c.req.valid('json');
     const encryption = encryptionOf(name, encryptPayloads);
     const project = await database.run((sql) => patchProject(sql, name, quotas));
-    const encrypted =
-      encryption && (await database.run((sql) => setEncryption(sql, name, encryption.wrapped)));
+    const encrypted = await encrypt(name, encryption);
     return c.json(projectResource(encrypted ?? project ?? notFound(name)), 200);
   });
 

@@ -18,7 +18,8 @@ export interface SentTask {
 
 /**
  * Sends tasks in one statement, those that their owners want at once leased to them. A reservation is made when
- * the statement is, for what only waits may be refused unsent, and ended with it, whatever comes of it. What does not go so goes by `send`, as if nothing had been reserved. Rejects only when the database is away.
+ * the statement is, for what only waits may be refused unsent, and ended with it, whatever comes of it. What
+ * does not go so goes by `send`, as if nothing had been reserved. Rejects only when the database is away.
  */
 export function createReservedSend(
   database: Database,

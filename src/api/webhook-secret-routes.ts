@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { createRoute, z } from '@hono/zod-openapi';
-import { createVault } from '../store/vault.ts';
 import {
   addWebhookSecret,
   listWebhookSecrets,
@@ -80,7 +79,7 @@ const remove = createRoute({
 });
 
 export function webhookSecretRoutes(parts: RouteParts): Router {
-  const { database, queueCache, vault = createVault([]) } = parts;
+  const { database, queueCache, vault } = parts;
   const router = createRouter();
 
   router.openapi(list, async (c) => {

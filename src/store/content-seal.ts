@@ -1,6 +1,7 @@
-import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { ErrandError } from '../errors.ts';
 import type { Seal } from '../model.ts';
+import { openBytes, sealBytes } from './sealed-bytes.ts';
 
 /** What a task carries to its target. */
 export interface TaskContent {
@@ -28,22 +29,18 @@ export class ContentError extends ErrandError {
   }
 }
 
-const ALGORITHM = 'aes-256-gcm';
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
-
 /**
- * Encrypts what a task carries: AES-256-GCM with a random iv of 96 bits for headers and for body, which
- * stands before the ciphertext as the tag of 16 bytes stands behind it. Both are bound to project, queue
- * and to what they are, so that neither opens in another place; the task's id is not known yet.
- * Source: NIST SP 800-38D, 8.2.2; by its 8.3, a key is good for 2³² values.
+ * Encrypts what a task carries, headers and body each by itself. Both are bound to project, queue and to what
+ * they are, so that neither opens in another place; the task's id is not known yet.
  */
 export function sealContent(key: DataKey, queue: number, content: TaskContent): SealedContent {
-  const headers = content.headers && Buffer.from(JSON.stringify(content.headers));
+  const { secret } = key;
+  const headers = content.headers && JSON.stringify(content.headers);
   return {
     dataKey: key.id,
-    headers: headers && seal(key, place(key, queue, 'headers'), headers).toString('base64url'),
-    body: seal(key, place(key, queue, 'body'), content.body),
+    headers:
+      headers && sealBytes(secret, place(key, queue, 'headers'), headers).toString('base64url'),
+    body: sealBytes(secret, place(key, queue, 'body'), content.body),
   };
 }
 
@@ -85,25 +82,13 @@ export function sealOf({ headers, data_key }: StoredContent): Seal | null {
   return data_key === null ? null : { dataKey: data_key, headers: headers as string | null };
 }
 
-function place({ project }: DataKey, queue: number, part: 'headers' | 'body'): Buffer {
-  return Buffer.from(`task/${project}/${queue}/${part}`);
+function place({ project }: DataKey, queue: number, part: 'headers' | 'body'): string {
+  return `task/${project}/${queue}/${part}`;
 }
 
-function seal({ secret }: DataKey, at: Buffer, bytes: Uint8Array): Buffer {
-  const iv = randomBytes(IV_BYTES);
-  const cipher = createCipheriv(ALGORITHM, secret, iv).setAAD(at);
-  return Buffer.concat([iv, cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
-}
-
-function open({ id, secret }: DataKey, at: Buffer, sealed: Uint8Array): Buffer {
+function open({ id, secret }: DataKey, at: string, sealed: Uint8Array): Buffer {
   try {
-    const decipher = createDecipheriv(ALGORITHM, secret, sealed.subarray(0, IV_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-      .setAAD(at)
-      .setAuthTag(sealed.subarray(-TAG_BYTES));
-    const bytes = decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES));
-    return Buffer.concat([bytes, decipher.final()]);
+    return openBytes(secret, at, sealed);
   } catch (cause) {
     throw new ContentError(
       `its content does not open with data key ${id}: it was altered, or copied from another queue; restore it from a backup`,

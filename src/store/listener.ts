@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { WakeUp } from '../model.ts';
 import { connect, type Database, type Sql } from './database.ts';
-import { decodeWakeUps, WAKE_CHANNEL } from './notify.ts';
+import { decodeWakeUps, notify, WAKE_CHANNEL } from './notify.ts';
 
 export interface ListenOptions {
   /** Where to listen: Postgres itself, for a pooler in transaction mode keeps no LISTEN. */
@@ -70,7 +70,7 @@ export async function listenForWakeUps(options: ListenOptions): Promise<Listener
       onEcho = () => resolve(true);
     });
     try {
-      await database.run((sql) => sql`select pg_notify(${echo}, '')`);
+      await database.run((sql) => notify(sql, echo, ''));
     } catch {
       return null;
     }

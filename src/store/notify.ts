@@ -22,7 +22,7 @@ export function createNotifier(database: Database): (wakeUps: readonly WakeUp[])
       const payload = encode([...waiting.values()]);
       waiting.clear();
       // A notification that fails is made good by the next look of whoever owns the shard.
-      await database.run((sql) => notify(sql, payload)).catch(() => undefined);
+      await database.run((sql) => notify(sql, WAKE_CHANNEL, payload)).catch(() => undefined);
     }
     isSending = false;
   }
@@ -33,9 +33,10 @@ export function createNotifier(database: Database): (wakeUps: readonly WakeUp[])
   };
 }
 
-async function notify(sql: Sql, payload: string): Promise<void> {
+/** Does not wait for the disk, for nothing depends on it. */
+export async function notify(sql: Sql, channel: string, payload: string): Promise<void> {
   await sql`
-    select set_config('synchronous_commit', 'off', true), pg_notify(${WAKE_CHANNEL}, ${payload})
+    select set_config('synchronous_commit', 'off', true), pg_notify(${channel}, ${payload})
   `;
 }
 

@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ErrandError } from '../errors.ts';
+import { IV_BYTES, openBytes, sealBytes } from './sealed-bytes.ts';
 
 /**
  * Wraps secrets before they are written, so that a dump of the database alone gives nothing away.
@@ -28,9 +29,6 @@ export type Envelope = {
   data: string;
 };
 
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
-
 /**
  * `masterKeys`: 32 bytes each. The first wraps; the others only open, while they are being replaced.
  * A random iv of 96 bits is safe for 2³² secrets a key (NIST SP 800-38D, 8.3): we keep a few hundred.
@@ -42,14 +40,12 @@ export function createVault(masterKeys: readonly Uint8Array[]): Vault {
   function seal<Secret>(secret: Secret, context: string): Secret | Envelope {
     if (first === undefined) return secret;
     const [id, key] = first;
-    const iv = randomBytes(IV_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(context));
-    const data = [cipher.update(JSON.stringify(secret)), cipher.final(), cipher.getAuthTag()];
+    const sealed = sealBytes(key, context, JSON.stringify(secret));
     return {
       v: 1,
       key: id,
-      iv: iv.toString('base64url'),
-      data: Buffer.concat(data).toString('base64url'),
+      iv: sealed.toString('base64url', 0, IV_BYTES),
+      data: sealed.toString('base64url', IV_BYTES),
     };
   }
 
@@ -57,14 +53,9 @@ export function createVault(masterKeys: readonly Uint8Array[]): Vault {
     if (!isEnvelope(sealed)) return sealed;
     const key = keys.get(sealed.key);
     if (key === undefined) throw missing(sealed.key, [...keys.keys()]);
-    const data = Buffer.from(sealed.data, 'base64url');
-    const tag = data.subarray(-TAG_BYTES);
-    const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(sealed.iv, 'base64url'))
-      .setAAD(Buffer.from(context))
-      .setAuthTag(tag);
+    const parts = [sealed.iv, sealed.data].map((part) => Buffer.from(part, 'base64url'));
     try {
-      const text = [decipher.update(data.subarray(0, -TAG_BYTES)), decipher.final()];
-      return JSON.parse(Buffer.concat(text).toString());
+      return JSON.parse(openBytes(key, context, Buffer.concat(parts)).toString());
     } catch (cause) {
       throw new ErrandError(
         'master-key-wrong',
