@@ -63,7 +63,7 @@ export function judgeManyQueues(many: ManyQueues): Finding[] {
   const isBusy = idleStatementsPerSecond >= BOUND.idleStatementsPerSecond;
   return [
     judgeRound(`${queues} queues: a task in each`, queues, again, BOUND.manyQueuesSeconds),
-    judgeRound('… the first ever, of new processes', queues, first, BOUND.newQueuesSeconds),
+    judgeRound('… and the first time ever', queues, first, BOUND.newQueuesSeconds),
     {
       limit: `${queues} idle queues: statements a dispatcher`,
       worst: `${idleStatementsPerSecond.toFixed(1)}/s`,
