@@ -160,7 +160,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     monotonic,
     log,
     onHeads: noteHeads,
-    onLook: () => inheritances.refresh(directory.onShards(ownedShards())),
+    onLook: () => inheritances.refresh(() => directory.onShards(ownedShards())),
   });
   const flowRecovery = createFlowRecovery({
     database,

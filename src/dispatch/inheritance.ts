@@ -14,8 +14,11 @@ import type { Inheritance, QueueState } from './queue-state.ts';
 export interface Inheritances {
   /** Reads what the owners before us have in flight; before anything of these shards is claimed. */
   prepare(taken: readonly OwnedShard[]): Promise<void>;
-  /** Looks again, while there is any; `states` of queues that are known are brought up to date. */
-  refresh(states: readonly QueueState[]): Promise<void>;
+  /**
+   * Looks again, while there is any, and brings the queues up to date that are known by the time of the answer:
+   * one that became known meanwhile has what was counted before.
+   */
+  refresh(states: () => readonly QueueState[]): Promise<void>;
   /** What is left of a queue; null when its shard is not ours. */
   of(record: QueueRecord): Inheritance | null;
 }
@@ -86,7 +89,7 @@ export function createInheritances(options: {
       // It may know nothing of shards that were taken meanwhile; the next look does.
       if (preparation !== preparations) return;
       foreign = counted;
-      for (const state of states) state.foreign = foreign.get(state.record.id) ?? 0;
+      for (const state of states()) state.foreign = foreign.get(state.record.id) ?? 0;
     },
     of(record) {
       const owned = options.shards().get(record.shard);

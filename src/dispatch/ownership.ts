@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../log.ts';
 import { type QueueRecord, SHARDS } from '../model.ts';
 import { createDeathWatch } from '../policy/death-watch.ts';
+import { isContended } from '../store/contended.ts';
 import type { Database } from '../store/database.ts';
 import { isDatabaseAway } from '../store/errors.ts';
 import {
@@ -93,7 +94,7 @@ export function createOwnership(options: OwnershipOptions): Ownership {
   let certainUntilMs = 0;
   let timer: NodeJS.Timeout | undefined;
   let isTaking = true;
-  let hasStrays = false;
+  let beating: Promise<unknown> = Promise.resolve();
   let isBeating = true;
 
   async function register(): Promise<void> {
@@ -105,35 +106,58 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     log.info({ dispatcher, pool }, 'dispatcher registered');
   }
 
-  /** Tries again while the database is away: half of a change of hands would leave shards to nobody. */
+  /** Tries again what may yet be done: half of a change of hands would leave shards to nobody for a while. */
   async function insist<Result>(work: () => Promise<Result>): Promise<Result> {
     for (;;) {
       try {
         return await work();
       } catch (error) {
-        if (!isDatabaseAway(error) || !isBeating) throw error;
+        if (!isPassing(error) || !isBeating) throw error;
         log.warn({ code: (error as { code: string }).code }, 'ownership waits for the database');
         await delay(RETRY_MS);
       }
     }
   }
 
-  async function beatOnce(): Promise<void> {
+  /** One after the other: what one takes or gives another must not see half done. */
+  function beatOnce(): Promise<void> {
+    const next = beating.then(beatNow);
+    beating = next.catch(() => undefined);
+    return next;
+  }
+
+  async function beatNow(): Promise<void> {
     const sentMs = monotonic();
+    const known = new Map(owned);
     const heartbeat = await database.run((sql) => beat(sql, dispatcher));
     const answeredMs = monotonic();
     options.clock.set(heartbeat.databaseTime, (sentMs + answeredMs) / 2);
     if (!heartbeat.isAlive) {
       log.warn({ dispatcher }, 'taken for dead by another dispatcher, beginning anew');
       await register();
-      return beatOnce();
+      return beatNow();
     }
     certainUntilMs = sentMs + takeoverMs * CERTAIN_SHARE;
     const others = heartbeat.dispatchers.filter(({ id }) => id !== dispatcher);
     const dead = options.isSole ? others : deaths.observe(others, sentMs, answeredMs);
     const struck = dead.length === 0 ? [] : await database.run((sql) => strikeDead(sql, dead));
-    if (hasStrays) await freeStrays();
-    if (isTaking) await balance(heartbeat, struck);
+    if (!isTaking) return;
+    await reconcile(known, new Set(heartbeat.shards));
+    await balance(heartbeat, struck);
+  }
+
+  /**
+   * The table is right. What we know differs where a take-over or a hand-over failed or had no answer, even
+   * one that was given up long ago: its statement may have waited for a lock, and been done after all.
+   */
+  async function reconcile(known: ReadonlyMap<number, Owned>, mine: Set<number>): Promise<void> {
+    const gone = [...known].filter(([shard, as]) => !mine.has(shard) && owned.get(shard) === as);
+    lose(gone.map(([shard]) => shard));
+    const strays = [...mine].filter((shard) => !known.has(shard) && !owned.has(shard));
+    if (gone.length + strays.length === 0) return;
+    log.warn({ dispatcher, gone: gone.length, strays: strays.length }, 'ownership put right');
+    if (strays.length === 0) return;
+    await database.run((sql) => releaseStrays(sql, { pool, dispatcher, shards: strays }));
   }
 
   /** Takes what is free up to an even share, and hands over what is beyond it. */
@@ -150,27 +174,19 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     if (limit > 0 && (struck.length > 0 || hasFreeShards)) await take(struck, limit);
   }
 
-  /** Whatever fails in here may have left us shards that we know nothing of. */
+  /** What it leaves half done is put right by the next beat. */
   async function take(dead: readonly number[], limit: number): Promise<void> {
-    hasStrays = true;
     const only = onlyQueue?.shard;
     const taken = await database.run((sql) =>
       takeShards(sql, { pool, dispatcher, dead, limit, only }),
     );
-    if (taken.length > 0) await insist(() => options.prepare(taken));
-    hasStrays = false;
     if (taken.length === 0) return;
+    await insist(() => options.prepare(taken));
     for (const { shard, epoch, handover } of taken) {
       owned.set(shard, { epoch, takenAtMs: options.clock.now(), handover });
     }
     log.info({ dispatcher, dead, shards: taken.length }, 'shards taken');
     options.onTaken(taken.map(({ shard }) => shard));
-  }
-
-  async function freeStrays(): Promise<void> {
-    const known = [...owned.keys()];
-    await database.run((sql) => releaseStrays(sql, { pool, dispatcher, known }));
-    hasStrays = false;
   }
 
   async function give(shards: number[]): Promise<void> {
@@ -192,7 +208,7 @@ export function createOwnership(options: OwnershipOptions): Ownership {
       await beatOnce();
     } catch (error) {
       // Whatever it is, a dispatcher that stops beating is dead soon, and its calls are made again.
-      const level = isDatabaseAway(error) ? 'warn' : 'error';
+      const level = isPassing(error) ? 'warn' : 'error';
       log[level]({ code: (error as { code?: string }).code }, 'heartbeat failed, trying again');
     }
     clearTimeout(timer);
@@ -234,4 +250,9 @@ export function createOwnership(options: OwnershipOptions): Ownership {
       await database.run((sql) => leave(sql, dispatcher));
     },
   };
+}
+
+/** Two dispatchers that change hands at once may lock each other out: one of them has to try again. */
+function isPassing(error: unknown): boolean {
+  return isDatabaseAway(error) || isContended(error);
 }

@@ -8,6 +8,8 @@ export interface Heartbeat {
   isAlive: boolean;
   /** True when the pool has shards that nobody owns. */
   hasFreeShards: boolean;
+  /** Shards that are ours by the table. */
+  shards: number[];
   dispatchers: DispatcherPulse[];
 }
 
@@ -84,9 +86,9 @@ export async function registerDispatcher(
   return row!.id;
 }
 
-/** Moves our own counter on and reads everyone's. Each updates only its own row. */
+/** Moves our own counter on and reads everyone's, and what is ours. Each updates only its own row. */
 export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
-  const rows = await sql<(DispatcherPulse & { now: Date; mine: boolean; free: boolean })[]>`
+  const rows = await sql<(DispatcherPulse & Standing)[]>`
     with mine as (
       update errand.dispatcher set heartbeat = heartbeat + 1, seen_at = now()
       where id = ${dispatcher} returning id, pool
@@ -97,15 +99,28 @@ export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
       exists (
         select from errand.ownership o where o.pool = (select pool from mine)
           and not exists (select from errand.dispatcher x where x.id = o.dispatcher)
-      ) as free
+      ) as free,
+      (
+        select to_jsonb(array_agg(o.shard)) from errand.ownership o
+        where o.pool = (select pool from mine) and o.dispatcher = ${dispatcher}
+      ) as shards
     from (select 1) one left join errand.dispatcher d on true
   `;
   return {
     databaseTime: rows[0]!.now,
     isAlive: rows[0]!.mine,
     hasFreeShards: rows[0]!.free,
+    shards: rows[0]!.shards ?? [],
     dispatchers: rows.filter((row) => row.id !== null),
   };
+}
+
+/** The same in each row of a heartbeat. */
+interface Standing {
+  now: Date;
+  mine: boolean;
+  free: boolean;
+  shards: number[] | null;
 }
 
 /**
@@ -187,17 +202,17 @@ export async function announceLeaving(sql: Sql, dispatcher: number): Promise<voi
 }
 
 /**
- * Lets go of shards that are ours by the table though we know nothing of them, since the answer of their
- * take-over was lost. Without a hand-over, for the take-over has spent it. Repeatable.
+ * Lets go of shards that are ours by the table though we know nothing of them: the answer of their take-over
+ * was lost, or a hand-over failed. Without a hand-over, for the take-over has spent it. Repeatable.
  */
 export async function releaseStrays(
   sql: Sql,
-  input: { pool: string; dispatcher: number; known: readonly number[] },
+  input: { pool: string; dispatcher: number; shards: readonly number[] },
 ): Promise<void> {
   await sql`
     update errand.ownership set dispatcher = null, handover = null
     where pool = ${input.pool} and dispatcher = ${input.dispatcher}
-      and shard <> all(${array(sql, 'smallint', input.known)})
+      and shard = any(${array(sql, 'smallint', input.shards)})
   `;
 }
 

@@ -30,7 +30,7 @@ export async function inspect(
   return { ...report, problems };
 }
 
-/** Waits until every task has ended. */
+/** Waits until every task has ended; throws with what is left, and who has it, where that takes too long. */
 export async function quiet({ sql }: ChaosPostgres): Promise<void> {
   const isQuiet = async () => {
     const [row] = await sql`
@@ -38,7 +38,33 @@ export async function quiet({ sql }: ChaosPostgres): Promise<void> {
         or exists (select from errand.scheduled) or exists (select from errand.lease) as is_busy`;
     return row!.is_busy === false;
   };
-  await until(isQuiet, { timeoutMs: QUIET_WITHIN_MS, what: 'the end of every task' });
+  try {
+    await until(isQuiet, { timeoutMs: QUIET_WITHIN_MS, what: 'the end of every task' });
+  } catch (cause) {
+    throw new Error(`${(cause as Error).message}\n${await describeUnrest(sql)}`, { cause });
+  }
+}
+
+/** What lies in the rooms, who owns its shards, and who is alive. */
+async function describeUnrest(sql: ChaosPostgres['sql']): Promise<string> {
+  const [row] = await sql`
+    with task as (
+      select 'ready' as room, shard, task::text, null::timestamptz as at, '' as more from errand.ready
+      union all select 'parked', shard, task::text, null, flow_key from errand.parked
+      union all select 'scheduled', shard, task::text, due_at, '' from errand.scheduled
+      union all select 'lease', shard, task::text, expires_at,
+        format('dispatcher %s, epoch %s', dispatcher, epoch) from errand.lease
+    )
+    select jsonb_build_object(
+      'now', clock_timestamp(),
+      'rooms', (select jsonb_object_agg(room, n) from (select room, count(*) n from task group by room) c),
+      'tasks', (select jsonb_agg(t) from (select * from task limit 10) t),
+      'ownership', (select jsonb_agg(o) from errand.ownership o where o.shard in (select shard from task)),
+      'dispatchers', (select jsonb_agg(d) from errand.dispatcher d),
+      'sessions', (select jsonb_agg(a) from (select pid, application_name, state, wait_event, query_start,
+        left(query, 60) as query from pg_stat_activity where application_name like 'errand%') a)
+    ) as unrest`;
+  return JSON.stringify(row!.unrest, null, 1);
 }
 
 async function readFinished({ sql }: ChaosPostgres): Promise<Map<string, string>> {

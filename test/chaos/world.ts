@@ -231,7 +231,12 @@ function compose(
     remark: (text) => void remarks.push(text),
     async finish() {
       await load.stop();
-      await quiet(postgres);
+      try {
+        await quiet(postgres);
+      } catch (error) {
+        if (options.logs !== undefined) await leaveLogs(options.logs, everyone, world);
+        throw error;
+      }
       // Together, as a machine does that is shut down: nothing has to be handed over.
       await Promise.all([...apis, ...dispatchers].map(world.leave));
       if (options.logs !== undefined) await leaveLogs(options.logs, everyone, world);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabaseClock } from '../../src/dispatch/database-clock.ts';
 import { createInheritances, type Inheritances } from '../../src/dispatch/inheritance.ts';
 import type { Owned } from '../../src/dispatch/ownership.ts';
-import { createQueueState } from '../../src/dispatch/queue-state.ts';
+import { createQueueState, type QueueState } from '../../src/dispatch/queue-state.ts';
 import { type Database, openDatabase, type Sql } from '../../src/store/database.ts';
 import {
   claim,
@@ -124,11 +124,28 @@ describe('calls of the owner before', () => {
       expect(state.foreign).toBe(2);
       await sql`delete from errand.lease where task =
         (select task from errand.lease where queue = ${queue.queue} limit 1)`;
-      await inheritances.refresh([state]);
+      await inheritances.refresh(() => [state]);
       expect(state.foreign).toBe(1);
       await sql`delete from errand.lease where queue = ${queue.queue}`;
-      await inheritances.refresh([state]);
+      await inheritances.refresh(() => [state]);
       expect(state.foreign).toBe(0);
+    });
+  });
+
+  test('are forgotten too by a queue that becomes known while they are counted', async () => {
+    await database.run(async (sql) => {
+      const { owner, queue } = await leave(sql, 2);
+      const epoch = String(BigInt(owner.epochs.get(0)!) + 1n);
+      own(null, epoch);
+      await inheritances.prepare([{ shard: 0, epoch }]);
+      await sql`delete from errand.lease where queue = ${queue.queue}`;
+      const known: QueueState[] = [];
+      const refreshed = inheritances.refresh(() => known);
+      const record = queueRecord({ id: queue.queue }, LIMITS);
+      known.push(createQueueState(record, 0, inheritances.of(record)!));
+      expect(known[0]!.foreign).toBe(2);
+      await refreshed;
+      expect(known[0]!.foreign).toBe(0);
     });
   });
 });

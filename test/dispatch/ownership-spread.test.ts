@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { createOwnership, Ownership } from '../../src/dispatch/ownership.ts';
+import type { LeftLevels } from '../../src/store/ownership.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { openWatchedDatabase } from '../support/watched-database.ts';
@@ -9,6 +10,7 @@ import {
   create,
   isRegistered,
   nextBeat,
+  POOL,
   registerOther,
   useOwnership,
 } from './ownership-fixture.ts';
@@ -128,6 +130,32 @@ describe('ownerships of one pool', () => {
     expect(bench.ownership.shards().size).toBe(0);
     await spread(64);
     expect(bench.ownership.shards().get(0)!.handover).toBeNull();
+  });
+
+  test('shards whose hand-over failed for good are shared all the same', async () => {
+    const unwritable = { since: 1n } as unknown as LeftLevels;
+    bench.ownership = create({
+      database: bench.watched,
+      onHandOver: async (shards) => shards.map((shard) => ({ shard, left: unwritable })),
+    });
+    await bench.ownership.start();
+    await join();
+    await spread(32, 32);
+  });
+
+  test('a take-over that is done after it was given up leaves no shard to nobody', async () => {
+    await bench.ownership.start();
+    await join();
+    await spread(32, 32);
+    const [theirs] = others[0]!.shards().keys();
+    const { epoch } = others[0]!.shards().get(theirs!)!;
+    await bench.database.run(
+      (sql) => sql`
+        update errand.ownership set dispatcher = ${bench.ownership.dispatcher()}, epoch = epoch + 1
+        where pool = ${POOL} and shard = ${theirs!}`,
+    );
+    await until(() => others[0]!.shards().get(theirs!)?.epoch !== epoch);
+    await spread(32, 32);
   });
 
   test('after a crash there are no levels to inherit', async () => {

@@ -56,6 +56,17 @@ const failure = (run: Promise<unknown>) =>
   );
 
 describe('openDatabase()', () => {
+  it('has the server notice within 30 s that we vanished', async () => {
+    const [row] = await database.run(
+      (sql) => sql`
+        select idle.setting::integer + every.setting::integer * times.setting::integer as seconds
+        from pg_settings idle, pg_settings every, pg_settings times
+        where idle.name = 'tcp_keepalives_idle' and every.name = 'tcp_keepalives_interval'
+          and times.name = 'tcp_keepalives_count'`,
+    );
+    expect(row!.seconds).toBe(30);
+  });
+
   it('fails a statement in its bound when the server hangs, and works again when it does', async () => {
     await database.run(one);
     proxy.loseAnswers();
