@@ -10,6 +10,8 @@ import type { Report, World } from './world.ts';
 
 const QUIET_WITHIN_MS = 90_000;
 const AGAIN_WITHIN_SECONDS = 5;
+/** Lines of a process's log. */
+const LAST_WORDS = 8;
 
 /** What a world's run left behind, once all is quiet and every process has ended. */
 export async function inspect(
@@ -31,7 +33,7 @@ export async function inspect(
 }
 
 /** Waits until every task has ended; throws with what is left, and who has it, where that takes too long. */
-export async function quiet({ sql }: ChaosPostgres): Promise<void> {
+export async function quiet({ sql }: ChaosPostgres, services: readonly Service[]): Promise<void> {
   const isQuiet = async () => {
     const [row] = await sql`
       select exists (select from errand.ready) or exists (select from errand.parked)
@@ -41,7 +43,12 @@ export async function quiet({ sql }: ChaosPostgres): Promise<void> {
   try {
     await until(isQuiet, { timeoutMs: QUIET_WITHIN_MS, what: 'the end of every task' });
   } catch (cause) {
-    throw new Error(`${(cause as Error).message}\n${await describeUnrest(sql)}`, { cause });
+    const unrest = [
+      (cause as Error).message,
+      await describeUnrest(sql),
+      ...services.map(lastWords),
+    ];
+    throw new Error(unrest.join('\n'), { cause });
   }
 }
 
@@ -64,7 +71,13 @@ async function describeUnrest(sql: ChaosPostgres['sql']): Promise<string> {
       'sessions', (select jsonb_agg(a) from (select pid, application_name, state, wait_event, query_start,
         left(query, 60) as query from pg_stat_activity where application_name like 'errand%') a)
     ) as unrest`;
-  return JSON.stringify(row!.unrest, null, 1);
+  return JSON.stringify(row!.unrest);
+}
+
+function lastWords({ process: { child, stdout, stderr } }: Service): string {
+  const lines = `${stdout()}${stderr()}`.trimEnd().split('\n').slice(-LAST_WORDS);
+  const end = child.exitCode ?? child.signalCode ?? 'alive';
+  return [`process ${child.pid} (${end}):`, ...lines].join('\n  ');
 }
 
 async function readFinished({ sql }: ChaosPostgres): Promise<Map<string, string>> {

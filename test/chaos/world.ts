@@ -232,7 +232,7 @@ function compose(
     async finish() {
       await load.stop();
       try {
-        await quiet(postgres);
+        await quiet(postgres, everyone);
       } catch (error) {
         if (options.logs !== undefined) await leaveLogs(options.logs, everyone, world);
         throw error;
