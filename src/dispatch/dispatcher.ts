@@ -157,6 +157,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     database,
     pool,
     shards: ownedShards,
+    claimed: () => directory.claimedOn(ownedShards()),
     monotonic,
     log,
     onHeads: noteHeads,

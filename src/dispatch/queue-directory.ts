@@ -1,7 +1,7 @@
 import type { Log } from '../log.ts';
 import type { QueueRecord } from '../model.ts';
 import { isDatabaseAway } from '../store/errors.ts';
-import type { ReadyHead } from '../store/find-work.ts';
+import type { ClaimedPlace, ReadyHead } from '../store/find-work.ts';
 import {
   changeRecord,
   createQueueState,
@@ -23,6 +23,8 @@ export interface QueueDirectory {
   known(id: number): QueueState | undefined;
   /** Queues on these shards. */
   onShards(shards: readonly number[]): QueueState[];
+  /** How far each of them has been claimed. */
+  claimedOn(shards: readonly number[]): ClaimedPlace[];
   /** Forgets the queues on these shards: another counts for them now. */
   drop(shards: readonly number[]): void;
 }
@@ -140,6 +142,12 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
     },
     known: (id) => states.get(id),
     onShards,
+    claimedOn: (shards) => onShards(shards).flatMap(claimedPlaces),
     drop: (shards) => drop(onShards(shards)),
   };
+}
+
+function claimedPlaces({ record, claimed }: QueueState): ClaimedPlace[] {
+  const { shard, id } = record;
+  return [...claimed].map(([rank, seq]) => ({ shard, queue: id, rank, seq: String(seq) }));
 }

@@ -1,4 +1,4 @@
-import { array } from './array.ts';
+import { array, columnsOf } from './array.ts';
 import type { Sql } from './database.ts';
 
 /** The head of one (queue, rank) in `ready`: where a claim should look from. */
@@ -67,6 +67,38 @@ export async function findWork(
     }),
     nextDueInSeconds: upcoming!.next,
   };
+}
+
+/** How far one (queue, rank) has been claimed. */
+export type ClaimedPlace = Omit<ReadyHead, 'version'>;
+
+/**
+ * Finds the first ready task past each of these places: what findWork() finds, less what was committed late or
+ * lies in ranks that nothing was claimed of yet. One probe a place on the primary key of `ready`, which never
+ * walks what was claimed before: an old transaction keeps those rows, and with millions of them a look from
+ * the start takes seconds. Locks nothing.
+ */
+export async function findNextHeads(
+  sql: Sql,
+  pool: string,
+  places: readonly ClaimedPlace[],
+): Promise<ReadyHead[]> {
+  const column = columnsOf(sql, places);
+  const rows = await sql<(ReadyHead & { version: string })[]>`
+    select p.shard, p.queue, p.rank, r.seq, q.version
+    from unnest(${column('smallint', (p) => p.shard)}, ${column('integer', (p) => p.queue)},
+      ${column('smallint', (p) => p.rank)}, ${column('bigint', (p) => p.seq)}
+    ) as p(shard, queue, rank, seq)
+    cross join lateral (
+      select r.seq from errand.ready r
+      where r.shard = p.shard and r.queue = p.queue and r.rank = p.rank and r.seq > p.seq
+      order by r.seq limit 1
+    ) r
+    cross join lateral (
+      select q.version from errand.queue q where q.id = p.queue and q.pool = ${pool} limit 1
+    ) q
+  `;
+  return rows.map((row) => ({ ...row, version: Number(row.version) }));
 }
 
 /** The first is when something will be due, the others are heads. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createPoller, type Poller } from '../../src/dispatch/poller.ts';
 import { connect, type Sql } from '../../src/store/database.ts';
 import { enqueueTasks } from '../../src/store/enqueue.ts';
-import type { ReadyHead } from '../../src/store/find-work.ts';
+import type { ClaimedPlace, ReadyHead } from '../../src/store/find-work.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { silentLog, startBench } from '../support/dispatcher.ts';
 import { newTask } from '../support/new-task.ts';
@@ -16,6 +16,7 @@ let watched: WatchedDatabase;
 let poller: Poller;
 let heads: (ReadyHead & { atMs: number })[];
 let looks: number;
+let claimed: ClaimedPlace[];
 
 beforeAll(async () => {
   schema = await createTestDatabase();
@@ -33,6 +34,7 @@ beforeEach(async () => {
   await sql`truncate errand.ready, errand.scheduled, errand.task`;
   heads = [];
   looks = 0;
+  claimed = [];
 });
 
 async function polling(during: () => Promise<unknown>, monotonic = () => performance.now()) {
@@ -40,6 +42,7 @@ async function polling(during: () => Promise<unknown>, monotonic = () => perform
     database: watched,
     pool: 'default',
     shards: () => [0],
+    claimed: () => claimed,
     monotonic,
     log: silentLog,
     onHeads: (found) => heads.push(...found.map((head) => ({ ...head, atMs: performance.now() }))),
@@ -145,6 +148,60 @@ describe('poller', () => {
       },
       () => nowMs,
     );
+  });
+
+  describe('when whole looks take 2 s each', () => {
+    let nowMs: number;
+
+    /** Passes the time and waits for the look that is due then; it takes `tookMs`. */
+    async function lookAfter(ms: number, tookMs = 0): Promise<void> {
+      await until(() => watched.begun() === watched.ended());
+      const [answered, before] = [watched.answered(), looks];
+      const release = watched.holdAnswers();
+      nowMs += ms;
+      await until(() => watched.answered() > answered, { what: 'a look' });
+      nowMs += tookMs;
+      release();
+      await until(() => looks > before);
+    }
+
+    async function pollingDearly(during: () => Promise<unknown>): Promise<void> {
+      nowMs = 0;
+      const looking = async () => {
+        await until(() => looks > 0);
+        await lookAfter(300, 2_000);
+        await lookAfter(3_000, 2_000);
+        await during();
+      };
+      await polling(looking, () => nowMs);
+    }
+
+    const ranks = () => new Set(heads.map(({ rank }) => rank));
+
+    test('there is one in 20 s, and others look past what was claimed', async () => {
+      claimed = [{ shard: 0, queue: 1, rank: 0, seq: '0' }];
+      await pollingDearly(async () => {
+        await enqueueTasks(sql, [newTask(), newTask({ rank: -1 })]);
+        for (const ms of [300, 6_000, 6_000, 6_000]) {
+          await lookAfter(ms);
+          expect(ranks()).toEqual(new Set([0]));
+        }
+        await lookAfter(3_000);
+        expect(ranks()).toEqual(new Set([-1, 0]));
+      });
+    });
+
+    test('lookNow() makes the next look a whole one', async () => {
+      await pollingDearly(async () => {
+        await enqueueTasks(sql, [newTask()]);
+        await lookAfter(300);
+        expect(heads).toEqual([]);
+        nowMs += 1;
+        poller.lookNow();
+        await lookAfter(300);
+        expect(ranks()).toEqual(new Set([0]));
+      });
+    });
   });
 
   test('goes on after polls that failed', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findWork } from '../../src/store/find-work.ts';
+import { findNextHeads, findWork } from '../../src/store/find-work.ts';
 import { createQueue, fill } from './lease-fixture.ts';
 import { useDatabase } from './task-fixture.ts';
 
@@ -52,5 +52,30 @@ describe('findWork()', () => {
     expect(await dueIn([10, 11])).toBeLessThanOrEqual(30);
     await database.sql`update errand.scheduled set due_at = now() where shard = 11`;
     expect(await dueIn([10, 11])).toBeLessThanOrEqual(0);
+  });
+});
+
+describe('findNextHeads()', () => {
+  it('returns the first ready task past each place, with the version of its queue', async () => {
+    const queues = await Promise.all([20, 21].map((shard) => createQueue(database.sql, { shard })));
+    for (const queue of queues) await fill(database.sql, queue, {}, {}, { rank: 3 });
+    const rows = await database.sql<{ shard: number; queue: number; rank: number; seq: string }[]>`
+      select shard, queue, rank, seq from errand.ready where shard in (20, 21) order by shard, rank, seq`;
+    const [first, second, other, ...ofNext] = rows;
+    const beyond = { ...other!, seq: String(BigInt(other!.seq) + 1_000n) };
+    const found = await findNextHeads(database.sql, 'default', [first!, beyond, ofNext[1]!]);
+    expect(found).toEqual([{ ...second, version: 1 }]);
+    const start = { ...ofNext[0]!, seq: '0' };
+    expect(await findNextHeads(database.sql, 'default', [start])).toEqual([
+      { ...ofNext[0], version: 1 },
+    ]);
+  });
+
+  it('leaves out queues of another pool', async () => {
+    const queue = await createQueue(database.sql, { shard: 22 });
+    await fill(database.sql, queue, {});
+    const place = { shard: 22, queue: queue.queue, rank: 0, seq: '0' };
+    expect(await findNextHeads(database.sql, 'batch', [place])).toEqual([]);
+    expect(await findNextHeads(database.sql, 'default', [place])).toHaveLength(1);
   });
 });
