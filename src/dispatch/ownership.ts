@@ -13,6 +13,7 @@ import {
   type Heartbeat,
   type LeftLevels,
   leave,
+  type OwnedShard,
   registerDispatcher,
   releaseShards,
   releaseStrays,
@@ -142,20 +143,26 @@ export function createOwnership(options: OwnershipOptions): Ownership {
     const dead = options.isSole ? others : deaths.observe(others, sentMs, answeredMs);
     const struck = dead.length === 0 ? [] : await database.run((sql) => strikeDead(sql, dead));
     if (!isTaking) return;
-    await reconcile(known, new Set(heartbeat.shards));
+    await reconcile(known, heartbeat.shards);
     await balance(heartbeat, struck);
   }
 
   /**
-   * The table is right. What we know differs where a take-over or a hand-over failed or had no answer, even
-   * one that was given up long ago: its statement may have waited for a lock, and been done after all.
+   * The table is right. What we know differs where a statement failed half way or had no answer, even one that
+   * was given up long ago: it may have waited for a lock or on its way, and been done after all. `known` is what
+   * we knew when the heartbeat was sent; what changed meanwhile is looked at by the next.
    */
-  async function reconcile(known: ReadonlyMap<number, Owned>, mine: Set<number>): Promise<void> {
-    const gone = [...known].filter(([shard, as]) => !mine.has(shard) && owned.get(shard) === as);
-    lose(gone.map(([shard]) => shard));
-    const strays = [...mine].filter((shard) => !known.has(shard) && !owned.has(shard));
-    if (gone.length + strays.length === 0) return;
-    log.warn({ dispatcher, gone: gone.length, strays: strays.length }, 'ownership put right');
+  async function reconcile(known: ReadonlyMap<number, Owned>, mine: OwnedShard[]): Promise<void> {
+    const epochs = new Map(mine.map(({ shard, epoch }) => [shard, epoch]));
+    const settled = [...known].filter(([shard, as]) => owned.get(shard) === as);
+    const gone = settled.filter(([shard]) => !epochs.has(shard)).map(([shard]) => shard);
+    const raised = settled.filter(([shard, { epoch }]) => (epochs.get(shard) ?? epoch) !== epoch);
+    const strays = [...epochs.keys()].filter((shard) => !known.has(shard) && !owned.has(shard));
+    if (gone.length + raised.length + strays.length === 0) return;
+    const counts = { gone: gone.length, raised: raised.length, strays: strays.length };
+    log.warn({ dispatcher, ...counts }, 'ownership put right');
+    lose(gone);
+    for (const [shard, as] of raised) owned.set(shard, { ...as, epoch: epochs.get(shard)! });
     if (strays.length === 0) return;
     await database.run((sql) => releaseStrays(sql, { pool, dispatcher, shards: strays }));
   }

@@ -13,7 +13,7 @@ import {
 export interface QueueDirectory {
   /** A ready task was found or told; its queue is loaded first where it is not known yet. */
   noteReady(head: ReadyHead): void;
-  /** Reads these queues again: their settings may have changed. */
+  /** Reads these queues again: their settings may have changed. Never rejects: a failure is logged. */
   reload(ids: readonly number[]): Promise<void>;
   /** The settings of these queues, loaded where they are not known. */
   records(ids: readonly number[]): Promise<Map<number, QueueRecord>>;
@@ -72,9 +72,7 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
       try {
         await reload(ids);
       } catch (error) {
-        // The next look finds the same heads again.
-        if (!isDatabaseAway(error))
-          options.log.error({ error: String(error) }, 'queues not loaded');
+        noteFailure(error);
       }
       for (const id of ids) {
         const heads = wanted.get(id) ?? [];
@@ -84,6 +82,11 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
       }
     }
     isLoading = false;
+  }
+
+  /** The next look, or the next claim that yields nothing, makes it good. */
+  function noteFailure(error: unknown): void {
+    if (!isDatabaseAway(error)) options.log.error({ error: String(error) }, 'queues not loaded');
   }
 
   async function reload(ids: readonly number[]): Promise<QueueRecord[]> {
@@ -124,11 +127,7 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
   return {
     noteReady: note,
     async reload(ids) {
-      try {
-        await reload(ids);
-      } catch (error) {
-        if (!isDatabaseAway(error)) throw error;
-      }
+      await reload(ids).catch(noteFailure);
     },
     async records(ids) {
       const known = ids.flatMap((id) => states.get(id)?.record ?? []);

@@ -8,8 +8,8 @@ export interface Heartbeat {
   isAlive: boolean;
   /** True when the pool has shards that nobody owns. */
   hasFreeShards: boolean;
-  /** Shards that are ours by the table. */
-  shards: number[];
+  /** What is ours by the table. */
+  shards: OwnedShard[];
   dispatchers: DispatcherPulse[];
 }
 
@@ -101,7 +101,8 @@ export async function beat(sql: Sql, dispatcher: number): Promise<Heartbeat> {
           and not exists (select from errand.dispatcher x where x.id = o.dispatcher)
       ) as free,
       (
-        select to_jsonb(array_agg(o.shard)) from errand.ownership o
+        select jsonb_agg(jsonb_build_object('shard', o.shard, 'epoch', o.epoch::text))
+        from errand.ownership o
         where o.pool = (select pool from mine) and o.dispatcher = ${dispatcher}
       ) as shards
     from (select 1) one left join errand.dispatcher d on true
@@ -120,7 +121,7 @@ interface Standing {
   now: Date;
   mine: boolean;
   free: boolean;
-  shards: number[] | null;
+  shards: OwnedShard[] | null;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { createOwnership, Ownership } from '../../src/dispatch/ownership.ts';
-import type { LeftLevels } from '../../src/store/ownership.ts';
+import { SHARDS } from '../../src/model.ts';
+import { type LeftLevels, renewEpoch } from '../../src/store/ownership.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { openWatchedDatabase } from '../support/watched-database.ts';
@@ -156,6 +157,31 @@ describe('ownerships of one pool', () => {
     );
     await until(() => others[0]!.shards().get(theirs!)?.epoch !== epoch);
     await spread(32, 32);
+  });
+
+  const raise = (shard: number) =>
+    bench.database.run((sql) =>
+      renewEpoch(sql, { pool: POOL, shard, dispatcher: bench.ownership.dispatcher() }),
+    );
+
+  test('an epoch that was raised by a statement that was given up is taken over', async () => {
+    await bench.ownership.start();
+    const raised = (await raise(7))!.epoch;
+    await until(() => bench.ownership.shards().get(7)!.epoch === raised);
+    expect(bench.ownership.shards().size).toBe(SHARDS);
+  });
+
+  test('an epoch that a recovery raises while its shard is being taken is taken over', async () => {
+    let raised: string | undefined;
+    bench.ownership = create({
+      database: bench.watched,
+      async prepare() {
+        raised = (await raise(7))!.epoch;
+      },
+    });
+    await bench.ownership.start();
+    expect(bench.ownership.shards().size).toBe(SHARDS);
+    await until(() => bench.ownership.shards().get(7)!.epoch === raised);
   });
 
   test('after a crash there are no levels to inherit', async () => {

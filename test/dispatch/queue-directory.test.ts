@@ -165,6 +165,14 @@ describe('queue directory', () => {
     expect(await directory.state(1)).toBeNull();
   });
 
+  test('reload() outlives an error that is not about the database being away', async () => {
+    failure = new Error('deadlock detected');
+    await directory.reload([1]);
+    failure = null;
+    await directory.reload([1]);
+    expect(directory.known(1)).toBeDefined();
+  });
+
   test('reload() and records() while the database is away: the one waits, the other throws', async () => {
     failure = AWAY;
     await directory.reload([1]);
