@@ -33,8 +33,13 @@ const WHOLE_LOOK_SHARE = 1 / 10;
 /** And no rarer than this after one that took long: it may only have waited for a database in trouble. */
 const MAX_INTERVAL_AFTER_ONE_MS = 3_000;
 const MAX_WHOLE_LOOK_INTERVAL_MS = 60_000;
-/** It may walk millions of dead rows, which is no sign of a database that hangs. */
-const WHOLE_LOOK_BOUND_MS = 30_000;
+/**
+ * It may walk millions of dead rows, which is no sign of a database that hangs: besides the bound of any statement it
+ * has so many times what the last one took.
+ */
+const LOOK_BOUND_MS = 2_000;
+const BOUND_PER_LAST_LOOK = 4;
+const MAX_LOOK_BOUND_MS = 30_000;
 /** Promotions of tasks that fall due one after the other are at least this far apart. */
 const MIN_PROMOTION_GAP_MS = 10;
 const PROMOTE_BATCH = 1_000;
@@ -86,9 +91,11 @@ export function createPoller(options: PollerOptions): Poller {
     const sentMs = monotonic();
     nextDueMs = Number.POSITIVE_INFINITY;
     try {
-      const found = await database.run((sql) => findWork(sql, options.pool, shards), {
-        timeoutMs: WHOLE_LOOK_BOUND_MS,
-      });
+      const timeoutMs = Math.min(
+        LOOK_BOUND_MS + BOUND_PER_LAST_LOOK * lastTookMs,
+        MAX_LOOK_BOUND_MS,
+      );
+      const found = await database.run((sql) => findWork(sql, options.pool, shards), { timeoutMs });
       options.onHeads(found.heads);
       await options.onLook();
       if (found.nextDueInSeconds === null) return;

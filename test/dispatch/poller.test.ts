@@ -17,6 +17,8 @@ let poller: Poller;
 let heads: (ReadyHead & { atMs: number })[];
 let looks: number;
 let claimed: ClaimedPlace[];
+/** What each statement was given, in milliseconds; undefined where that was the database's own bound. */
+let bounds: (number | undefined)[];
 
 beforeAll(async () => {
   schema = await createTestDatabase();
@@ -35,11 +37,18 @@ beforeEach(async () => {
   heads = [];
   looks = 0;
   claimed = [];
+  bounds = [];
 });
 
 async function polling(during: () => Promise<unknown>, monotonic = () => performance.now()) {
   poller = createPoller({
-    database: watched,
+    database: {
+      ...watched,
+      run(verb, options) {
+        bounds.push(options?.timeoutMs);
+        return watched.run(verb, options);
+      },
+    },
     pool: 'default',
     shards: () => [0],
     claimed: () => claimed,
@@ -188,6 +197,16 @@ describe('poller', () => {
         }
         await lookAfter(3_000);
         expect(ranks()).toEqual(new Set([-1, 0]));
+      });
+    });
+
+    test('each has time for as long as the last one took, and no more than 30 s', async () => {
+      await pollingDearly(async () => {
+        await lookAfter(20_000, 9_000);
+        await lookAfter(20_000);
+        const wholes = bounds.filter((bound) => bound !== undefined);
+        expect(wholes.slice(-3)).toEqual([10_000, 10_000, 30_000]);
+        expect(wholes[0]).toBe(2_000);
       });
     });
 
