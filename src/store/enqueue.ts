@@ -69,14 +69,16 @@ export async function enqueueTasks(sql: Sql, tasks: readonly NewTask[]): Promise
   return rows.map(created);
 }
 
-/** The input as rows, each with its id, its times and its place in the batch. */
+/**
+ * The input as rows, each with its id, its times and its place in the batch. What an id is made of is made
+ * before, for a function is inlined only where its arguments are columns: measured, 1.2 µs a task instead of 7.7.
+ */
 export function freshTasks(sql: Sql, tasks: readonly NewTask[]) {
   const column = columnsOf(sql, tasks);
   return sql`
-    select i.*, errand.task_id(clock_timestamp(), i.shard, gen_random_uuid()) as id,
-      now() as created_at,
+    select i.*, errand.task_id(i.at, i.shard, i.random) as id, now() as created_at,
       coalesce(i.due_at, now() + make_interval(secs => i.delay)) as scheduled_at
-    from unnest(
+    from (select u.*, clock_timestamp() as at, gen_random_uuid() as random from unnest(
       ${column('smallint', (t) => t.shard)}, ${column('integer', (t) => t.queue)},
       ${column('smallint', (t) => t.rank)}, ${column('text', (t) => t.url)},
       ${column('text', (t) => t.method)}, ${column('text', (t) => json(t.sealed === null ? t.headers : t.sealed.headers))},
@@ -90,10 +92,10 @@ export function freshTasks(sql: Sql, tasks: readonly NewTask[]) {
       ${column('text', (t) => t.idempotency?.key ?? null)},
       ${column('bytea', (t) => t.idempotency?.requestHash ?? null)},
       ${column('integer', (t) => t.sealed?.dataKey ?? null)}
-    ) with ordinality as i(
+    ) with ordinality as u(
       shard, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
       deadline_ms, retention, expire_at, due_at, delay, owner, labels, key, request_hash, data_key, ord
-    )`;
+    )) i`;
 }
 
 /**

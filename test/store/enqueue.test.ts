@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Enqueued, enqueueTasks } from '../../src/store/enqueue.ts';
+import { type Enqueued, enqueueTasks, freshTasks } from '../../src/store/enqueue.ts';
 import { enqueueNamedTasks, isRowRefused } from '../../src/store/enqueue-named.ts';
 import { sqlState } from '../../src/store/errors.ts';
 import { shardOf } from '../../src/store/task-id.ts';
@@ -94,6 +94,40 @@ describe('enqueueTasks()', () => {
       from generate_series(0, 63) s
     `;
     expect(rows.map((row) => shardOf(row.id))).toEqual(rows.map((row) => row.shard));
+  });
+});
+
+describe('errand.task_id()', () => {
+  it('is a UUIDv7 of its time to the microsecond, its shard, and chance', async () => {
+    const rows = await database.sql<
+      { micros: string; shard: number; chance: string; id: string }[]
+    >`
+      select (extract(epoch from at) * 1000000)::bigint::text as micros, shard, chance,
+        errand.task_id(at, shard, chance) as id
+      from (
+        select timestamptz '2000-01-01' + random() * interval '200 years' as at, i % 64 as shard,
+          gen_random_uuid() as chance
+        from generate_series(1, 10000) i
+      ) made`;
+    const hex = (value: bigint, digits: number) => value.toString(16).padStart(digits, '0');
+    for (const { micros, shard, chance, id } of rows) {
+      const [milliseconds, rest] = [BigInt(micros) / 1_000n, BigInt(micros) % 1_000n];
+      const two = BigInt(Number.parseInt(chance.slice(0, 2), 16) & 3);
+      expect(id.replaceAll('-', '')).toBe(
+        hex(milliseconds, 12) +
+          hex(0x7000n + rest * 4n, 4) +
+          hex(0x8000n + BigInt(shard) * 4n + two, 4) +
+          chance.slice(-12),
+      );
+    }
+  });
+
+  it('is inlined where tasks are enqueued', async () => {
+    const plan = await database.sql`
+      explain (verbose) ${freshTasks(database.sql, [newTask()])}`;
+    const text = plan.map((row) => row['QUERY PLAN']).join('\n');
+    expect(text).toContain('int8send');
+    expect(text).not.toContain('task_id');
   });
 });
 
