@@ -120,6 +120,7 @@ describe('POST /v1/queues/{queue}/tasks', () => {
     [{ payload: '{"a":1}' }, 'application/json'],
     [{ payload: '17' }, 'application/json'],
     [{ payload: 'hello' }, 'text/plain; charset=utf-8'],
+    [{ payload: 'true or false' }, 'text/plain; charset=utf-8'],
     [{ payload: '' }, 'text/plain; charset=utf-8'],
     [{ payloadBase64: 'AAAA' }, 'application/octet-stream'],
     [{ payload: '{}', contentType: 'text/csv' }, 'text/csv'],
@@ -129,6 +130,14 @@ describe('POST /v1/queues/{queue}/tasks', () => {
     const { body } = await create({ url: URL, ...input });
     expect(body).toMatchObject({ contentType, headers: {} });
   });
+
+  it.each(['{}', '[1]', '"text"', ' \t\r\n-1.5e3', '0', 'true', 'false', 'null'])(
+    'takes %j for JSON',
+    async (payload) => {
+      const { body } = await create({ url: URL, payload });
+      expect(body).toMatchObject({ contentType: 'application/json' });
+    },
+  );
 
   it('resolves a path and adds the headers of the queue, under those of the task', async () => {
     const target = {
