@@ -18,7 +18,7 @@ export async function dataKeyOf(
   try {
     return await keyring.get(project, dataKey);
   } catch (error) {
-    if (!isDatabaseAway(error)) log.error({ project, error: String(error) }, 'nothing is enqueued');
+    if (!isDatabaseAway(error)) log.error({ project, error }, 'nothing is enqueued');
     throw error;
   }
 }
@@ -51,7 +51,7 @@ async function openRecord(
     return { ...task, headers: openHeaders(key, task.queueId, seal), body, seal: null };
   } catch (error) {
     if (isDatabaseAway(error)) throw error;
-    log.error({ task: task.id, error: String(error) }, 'a task is shown without its content');
+    log.error({ task: task.id, error }, 'a task is shown without its content');
     return { ...task, body: null, seal: null };
   }
 }

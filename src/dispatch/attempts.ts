@@ -178,10 +178,10 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     } catch (error) {
       if (isDatabaseAway(error)) return null;
       if (isLocked(error)) {
-        log.error({ task: task.taskId, error: String(error) }, 'not called, but put off');
+        log.error({ task: task.taskId, error }, 'not called, but put off');
         return 'locked';
       }
-      log.error({ task: task.taskId, error: String(error) }, 'an attempt failed before its call');
+      log.error({ task: task.taskId, error }, 'an attempt failed before its call');
       return lostAttempt(task, state.record, options.clock.now());
     }
   }
@@ -222,8 +222,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
       if (!isDraining) options.onWakeUps(wakeUps);
     } catch (error) {
       // It will be found as lost when its lease ends or this dispatcher is gone.
-      if (!isDatabaseAway(error))
-        log.warn({ task: taskId, error: String(error) }, 'not given back');
+      if (!isDatabaseAway(error)) log.warn({ task: taskId, error }, 'not given back');
     } finally {
       if (leaveHand(leaseId)) begun -= 1;
     }

@@ -40,7 +40,7 @@ export function createClaimRecovery(options: {
         } catch (error) {
           if (!isDatabaseAway(error)) {
             // What it took, if anything, is found as lost when its lease ends.
-            return log.error({ shard, error: String(error) }, 'claim not recovered');
+            return log.error({ shard, error }, 'claim not recovered');
           }
           await delay(FAILURE_DELAY_MS);
         }

@@ -120,9 +120,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     onTaken: () => {
       poller.lookNow();
       flowRecovery.lookNow();
-      settleLost().catch((error) =>
-        log.warn({ error: String(error) }, 'lost leases not settled yet'),
-      );
+      settleLost().catch((error) => log.warn({ error }, 'lost leases not settled yet'));
     },
     onHandOver: collectLevels,
     onLost: (shards) => directory.drop(shards),

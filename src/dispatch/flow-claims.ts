@@ -71,7 +71,7 @@ export function createFlowClaims(options: {
       } catch (error) {
         if (!isDatabaseAway(error)) {
           // They are found as lost when their leases end.
-          return log.error({ shard, error: String(error) }, 'tasks not parked');
+          return log.error({ shard, error }, 'tasks not parked');
         }
         await delay(FAILURE_DELAY_MS);
       }
@@ -177,7 +177,7 @@ export function createFlowClaims(options: {
           await database.run((sql) => parkAhead(sql, input));
         } catch (error) {
           // Nothing depends on it: a claim parks the same tasks, only more slowly.
-          log.warn({ queue: record.id, error: String(error) }, 'blocked keys not parked ahead');
+          log.warn({ queue: record.id, error }, 'blocked keys not parked ahead');
         }
         for (const flowKey of flowKeys) flow.noteParked({ flowKey, taskId: '' }, monotonic());
       }

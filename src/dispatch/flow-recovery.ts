@@ -167,8 +167,8 @@ export function createFlowRecovery(options: FlowRecoveryOptions): FlowRecovery {
   }
 
   function warn(error: unknown, message: string): void {
-    const level = isDatabaseAway(error) ? 'warn' : 'error';
-    log[level]({ error: String(error) }, message);
+    if (isDatabaseAway(error)) log.warn({ code: (error as { code?: string }).code }, message);
+    else log.error({ error }, message);
   }
 
   function schedule(delayMs: number): void {

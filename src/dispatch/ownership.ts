@@ -215,8 +215,9 @@ export function createOwnership(options: OwnershipOptions): Ownership {
       await beatOnce();
     } catch (error) {
       // Whatever it is, a dispatcher that stops beating is dead soon, and its calls are made again.
-      const level = isPassing(error) ? 'warn' : 'error';
-      log[level]({ code: (error as { code?: string }).code }, 'heartbeat failed, trying again');
+      const message = 'heartbeat failed, trying again';
+      if (isPassing(error)) log.warn({ code: (error as { code: string }).code }, message);
+      else log.error({ error }, message);
     }
     clearTimeout(timer);
     if (isBeating) timer = setTimeout(beatAndReschedule, takeoverMs / BEATS_PER_TAKEOVER);

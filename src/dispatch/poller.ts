@@ -157,7 +157,7 @@ export function createPoller(options: PollerOptions): Poller {
     } catch (error) {
       const code = (error as { code?: string }).code;
       if (isDatabaseAway(error)) log.warn({ code }, 'poll failed, trying again');
-      else log.error({ code, error: String(error) }, 'poll failed');
+      else log.error({ error }, 'poll failed');
     }
     running = null;
     schedule(delayMs);

@@ -86,7 +86,7 @@ export function createQueueDirectory(options: QueueDirectoryOptions): QueueDirec
 
   /** The next look, or the next claim that yields nothing, makes it good. */
   function noteFailure(error: unknown): void {
-    if (!isDatabaseAway(error)) options.log.error({ error: String(error) }, 'queues not loaded');
+    if (!isDatabaseAway(error)) options.log.error({ error }, 'queues not loaded');
   }
 
   async function reload(ids: readonly number[]): Promise<QueueRecord[]> {

@@ -58,10 +58,7 @@ export function createSettler(options: {
         return await write(settlement);
       } catch (error) {
         // The lease stays, and the attempt will be taken for lost when it ends.
-        log.error(
-          { task: settlement.taskId, code: (error as { code?: string }).code },
-          'settlement failed',
-        );
+        log.error({ task: settlement.taskId, error }, 'settlement failed');
         return false;
       } finally {
         pending -= 1;

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import postgres, { type Sql } from 'postgres';
 import { createDialer, type Line } from './dialer.ts';
 import { asStoreError, isDatabaseAway, StoreError, sqlState } from './errors.ts';
+import { withWholeResults } from './whole-results.ts';
 
 export type { Sql };
 
@@ -156,7 +157,7 @@ function createPool(
   line: Line,
   connectMs: number,
 ): Sql {
-  const sql = postgres(url, {
+  const client = postgres(url, {
     max: connections,
     connect_timeout: connectMs / 1_000,
     // The dialer paces them.
@@ -169,6 +170,7 @@ function createPool(
     connection: { application_name: name, ...settings },
     ...untyped(line),
   });
+  const sql = withWholeResults(client);
   const end: Sql['end'] = sql.end;
   return Object.assign(sql, { end: (how) => end(how).finally(line.hangUp) } as Pick<Sql, 'end'>);
 }

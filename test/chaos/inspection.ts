@@ -121,7 +121,12 @@ function errorsOf(services: readonly Service[]): string[] {
     if (line.startsWith('stderr: ')) return line === 'stderr: ' ? [] : [line];
     if (!line.includes('"level":"error"') && !line.includes('"level":"fatal"')) return [];
     const { msg, code, error } = JSON.parse(line);
-    return [`logged an error: ${[msg, code, error].filter(Boolean).join(', ')}`];
+    const [where] = String(error?.stack ?? '')
+      .trim()
+      .split('\n');
+    return [
+      `logged an error: ${[msg, code, error?.type, error?.code, where].filter(Boolean).join(', ')}`,
+    ];
   });
   const counts = Map.groupBy(told, (each) => each);
   return [...counts].map(([text, all]) => `${all.length} × ${text}`);

