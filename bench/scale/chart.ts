@@ -60,17 +60,18 @@ interface Axis {
   ideal: ((point: Point) => number) | null;
 }
 
+/** The label of the highest point has room below the panel's title. */
+const HEADROOM = 1.15;
+
 function rateAxis({ points, ideal }: Series): Axis {
   const first = points[0]!;
+  const value = (point: Point) => point.tasksPerSecond;
   const idealOf = (point: Point) =>
     first.tasksPerSecond * (ideal === 'linear' ? point.x / first.x : 1);
-  const most = Math.max(
-    ...points.map(({ tasksPerSecond }) => tasksPerSecond),
-    ...points.map(idealOf),
-  );
+  const highest = Math.max(...points.map((point) => Math.max(value(point), idealOf(point))));
+  const most = highest * HEADROOM;
   const step = stepFor(most);
   const ticks = Array.from({ length: Math.ceil(most / step) + 1 }, (_, index) => index * step);
-  const value = (point: Point) => point.tasksPerSecond;
   return { isLogarithmic: false, from: 0, to: ticks.at(-1)!, ticks, value, ideal: idealOf };
 }
 
