@@ -1,7 +1,8 @@
 import type { Sql } from 'postgres';
 
 /**
- * Makes every result of a client consist of its own rows alone.
+ * Makes the result of every statement that is written as a template consist of its own rows alone; `sql.unsafe`, which
+ * is for DDL and fragments here, returns none.
  *
  * Of a connection that was lost in the middle of a result the driver goes on counting rows on the one that takes
  * its place (postgres.js 3.4.9: `closed()` leaves `rows` as it is): the next result begins with as many holes as rows

@@ -233,13 +233,11 @@ function compose(
       await load.stop();
       try {
         await quiet(postgres, everyone);
-      } catch (error) {
+        // Together, as a machine does that is shut down: nothing has to be handed over.
+        await Promise.all([...apis, ...dispatchers].map(world.leave));
+      } finally {
         if (options.logs !== undefined) await leaveLogs(options.logs, everyone, world);
-        throw error;
       }
-      // Together, as a machine does that is shut down: nothing has to be handed over.
-      await Promise.all([...apis, ...dispatchers].map(world.leave));
-      if (options.logs !== undefined) await leaveLogs(options.logs, everyone, world);
       return inspect(world, everyone, { exposed, againSeconds, remarks, problems });
     },
     async close() {

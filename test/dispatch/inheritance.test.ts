@@ -3,16 +3,9 @@ import { createDatabaseClock } from '../../src/dispatch/database-clock.ts';
 import { createInheritances, type Inheritances } from '../../src/dispatch/inheritance.ts';
 import type { Owned } from '../../src/dispatch/ownership.ts';
 import { createQueueState, type QueueState } from '../../src/dispatch/queue-state.ts';
+import type { QueueRecord } from '../../src/model.ts';
 import { type Database, openDatabase, type Sql } from '../../src/store/database.ts';
-import {
-  claim,
-  createOwner,
-  createQueue,
-  fill,
-  type Owner,
-  queueClaim,
-  type TestQueue,
-} from '../store/lease-fixture.ts';
+import { claim, createOwner, createQueue, fill, queueClaim } from '../store/lease-fixture.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { queueRecord } from '../support/queue-record.ts';
 
@@ -105,28 +98,30 @@ describe('what a bucket begins with', () => {
 });
 
 describe('calls of the owner before', () => {
-  async function leave(sql: Sql, leases: number): Promise<{ owner: Owner; queue: TestQueue }> {
+  /** Takes the shard over from an owner with so many leases of one queue; returns the queue. */
+  async function takeOver(sql: Sql, leases: number): Promise<QueueRecord> {
     const owner = await createOwner(sql);
     const queue = await createQueue(sql);
     await fill(sql, queue, ...Array.from({ length: leases }, () => ({})));
     await claim(sql, owner, [queueClaim(queue)]);
-    return { owner, queue };
+    const epoch = String(BigInt(owner.epochs.get(0)!) + 1n);
+    own(null, epoch);
+    await inheritances.prepare([{ shard: 0, epoch }]);
+    return queueRecord({ id: queue.queue }, LIMITS);
   }
+
+  const meet = (record: QueueRecord) => createQueueState(record, 0, inheritances.of(record)!);
 
   test('count until they are settled', async () => {
     await database.run(async (sql) => {
-      const { owner, queue } = await leave(sql, 2);
-      const epoch = String(BigInt(owner.epochs.get(0)!) + 1n);
-      own(null, epoch);
-      await inheritances.prepare([{ shard: 0, epoch }]);
-      const record = queueRecord({ id: queue.queue }, LIMITS);
-      const state = createQueueState(record, 0, inheritances.of(record)!);
+      const record = await takeOver(sql, 2);
+      const state = meet(record);
       expect(state.foreign).toBe(2);
       await sql`delete from errand.lease where task =
-        (select task from errand.lease where queue = ${queue.queue} limit 1)`;
+        (select task from errand.lease where queue = ${record.id} limit 1)`;
       await inheritances.refresh(() => [state]);
       expect(state.foreign).toBe(1);
-      await sql`delete from errand.lease where queue = ${queue.queue}`;
+      await sql`delete from errand.lease where queue = ${record.id}`;
       await inheritances.refresh(() => [state]);
       expect(state.foreign).toBe(0);
     });
@@ -134,15 +129,11 @@ describe('calls of the owner before', () => {
 
   test('are forgotten too by a queue that becomes known while they are counted', async () => {
     await database.run(async (sql) => {
-      const { owner, queue } = await leave(sql, 2);
-      const epoch = String(BigInt(owner.epochs.get(0)!) + 1n);
-      own(null, epoch);
-      await inheritances.prepare([{ shard: 0, epoch }]);
-      await sql`delete from errand.lease where queue = ${queue.queue}`;
+      const record = await takeOver(sql, 2);
+      await sql`delete from errand.lease where queue = ${record.id}`;
       const known: QueueState[] = [];
       const refreshed = inheritances.refresh(() => known);
-      const record = queueRecord({ id: queue.queue }, LIMITS);
-      known.push(createQueueState(record, 0, inheritances.of(record)!));
+      known.push(meet(record));
       expect(known[0]!.foreign).toBe(2);
       await refreshed;
       expect(known[0]!.foreign).toBe(0);

@@ -8,6 +8,8 @@ export interface TcpProxy {
   cut(): void;
   /** From now on what the server answers is dropped, while what clients send still arrives. */
   loseAnswers(): void;
+  /** After so many bytes of what the server answers its connection ends, in the middle of them; once. */
+  cutAnswerAfter(bytes: number): void;
   /** New connections go through again. Those that lost an answer are cut: they could never recover. */
   mend(): void;
   close(): Promise<void>;
@@ -19,6 +21,7 @@ export async function startTcpProxy(databaseUrl: string): Promise<TcpProxy> {
   const database = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   let fault: Fault = 'none';
+  let bytesLeft = Number.POSITIVE_INFINITY;
 
   const server = createServer((client) => {
     if (fault === 'cut') return void client.destroy();
@@ -36,7 +39,12 @@ export async function startTcpProxy(databaseUrl: string): Promise<TcpProxy> {
     }
     client.on('data', (chunk) => upstream.write(chunk));
     upstream.on('data', (chunk) => {
-      if (fault !== 'lost-answers') client.write(chunk);
+      if (fault === 'lost-answers') return;
+      const passed = chunk.subarray(0, bytesLeft);
+      bytesLeft -= passed.length;
+      if (bytesLeft > 0) return void client.write(passed);
+      bytesLeft = Number.POSITIVE_INFINITY;
+      client.end(passed);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -56,6 +64,9 @@ export async function startTcpProxy(databaseUrl: string): Promise<TcpProxy> {
     },
     loseAnswers() {
       fault = 'lost-answers';
+    },
+    cutAnswerAfter(bytes) {
+      bytesLeft = bytes;
     },
     mend() {
       if (fault === 'lost-answers') destroyAll();
