@@ -13,7 +13,7 @@ const TRUST_MS = 1_000;
 
 interface KnownSigner {
   kid: string;
-  signer: Promise<Signer>;
+  signer: Signer;
   checkedAtMs: number;
 }
 
@@ -25,7 +25,7 @@ export function createSignerDirectory(
   database: Database,
   thread: Pick<SigningThread, 'sign'>,
   vault: Vault = createVault([]),
-): (project: string) => Promise<Signer> {
+): (project: string) => Signer | Promise<Signer> {
   const known = new Map<string, KnownSigner>();
   const loading = new Map<string, Promise<Signer>>();
   const used = new Set<string>();
@@ -36,7 +36,7 @@ export function createSignerDirectory(
     const make = () => makeSigningKey('ES256', vault);
     const key = await database.run((sql) => ensureSigningKey(sql, project, make));
     const signer = createSigner(key, thread, vault);
-    known.set(project, { kid: key.kid, signer: Promise.resolve(signer), checkedAtMs });
+    known.set(project, { kid: key.kid, signer, checkedAtMs });
     return signer;
   }
 

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pLimit, { type LimitFunction } from 'p-limit';
 import type { Log } from '../log.ts';
 import type { ClaimedTask, Settlement, WakeUp } from '../model.ts';
 import { judgeCall } from '../policy/breaker.ts';
@@ -14,6 +13,7 @@ import { createPostponer } from './postponer.ts';
 import { passGates, type QueueState, returnTurn } from './queue-state.ts';
 import { createReleaser } from './releaser.ts';
 import type { Settler } from './settler.ts';
+import { createSlots } from './slots.ts';
 
 /** How many tasks may be claimed. */
 export interface Slots {
@@ -83,16 +83,20 @@ const LOCKED_SECONDS = 15;
 /** The attempts in hand: from claimed through gate, call and decision to written. */
 export function createAttempts(options: AttemptsOptions): Attempts {
   const { log, monotonic } = options;
-  const calls = pLimit(options.concurrency);
   const forOthers = options.isStrict ? 0 : Math.floor(options.concurrency * SHARE_FOR_OTHERS);
   const most = options.concurrency - forOthers;
-  const ofQueue = new WeakMap<QueueState, LimitFunction>();
   const postponeLease = createPostponer(options.database);
   const release = createReleaser(options);
   const ahead = createClaimAhead(
     monotonic,
     options.isStrict ? 0 : Math.min(MAX_AHEAD, options.concurrency * AHEAD_PER_SLOT),
   );
+  const slots = createSlots<InHand, QueueState>({
+    slots: options.concurrency,
+    slotsOfQueue: most,
+    queueOf: ({ state }) => state,
+    onEntered: attempt,
+  });
   const inHand = new Map<string, InHand>();
   let begun = 0;
   let bytesInHand = 0;
@@ -107,26 +111,25 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     ahead.noteClaim(monotonic() - claim.sentMs);
     // A forced one took no place when it was claimed, but it has one now.
     if (claim.isForced) state.inFlight += 1;
-    void slotsOf(state)(() => calls(() => attempt(one))).finally(options.onFree);
-  }
-
-  /** The slots that a queue may take. */
-  function slotsOf(state: QueueState): LimitFunction {
-    const known = ofQueue.get(state) ?? pLimit(most);
-    ofQueue.set(state, known);
-    return known;
+    slots.enter(one);
   }
 
   /** What was decided is written while the slot is free again already. */
   async function attempt(one: InHand): Promise<void> {
     const { task, state, claim } = one;
-    if (!claim.isForced) await waitAtGate(task, state);
-    // A drain has given it back.
-    if (!one.isWaiting) return;
-    one.isWaiting = false;
-    if (mayBegin(claim)) await dispatch(one);
-    else await giveBack(task, state);
-    state.inFlight -= 1;
+    try {
+      const seconds = claim.isForced ? 0 : secondsAtGate(one);
+      if (seconds > 0) await waitAtGate(one, seconds);
+      // A drain has given it back.
+      if (!one.isWaiting) return;
+      one.isWaiting = false;
+      if (mayBegin(claim)) await dispatch(one);
+      else await giveBack(task, state);
+      state.inFlight -= 1;
+    } finally {
+      slots.leave(one);
+      options.onFree();
+    }
   }
 
   /** Asked once more when the connection is there: the process may have been frozen meanwhile. */
@@ -139,6 +142,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     const admission = options.health.admit(state, task.url, claim.isForced);
     if (admission.kind === 'postpone') return putOff(one, admission.delaySeconds);
     const settlement = await call(one);
+    one.call = null;
     if (settlement === 'locked') {
       options.health.note(state, admission, null);
       return putOff(one, LOCKED_SECONDS);
@@ -160,12 +164,15 @@ export function createAttempts(options: AttemptsOptions): Attempts {
   }
 
   /** Claims can come in bunches; calls begin no faster than the rate allows. */
-  async function waitAtGate(task: ClaimedTask, state: QueueState): Promise<void> {
-    for (;;) {
-      const seconds = isDraining ? 0 : passGates(state, task, monotonic());
-      if (seconds <= 0) return;
-      await delay(Math.min(seconds * 1000, options.freshMs), undefined, { ref: false });
+  async function waitAtGate(one: InHand, seconds: number): Promise<void> {
+    for (let left = seconds; left > 0; left = secondsAtGate(one)) {
+      await delay(Math.min(left * 1000, options.freshMs), undefined, { ref: false });
     }
+  }
+
+  /** 0 once it is through, or is to wait no more. */
+  function secondsAtGate({ task, state }: InHand): number {
+    return isDraining ? 0 : passGates(state, task, monotonic());
   }
 
   /**
@@ -230,7 +237,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
 
   /** All that waits, at once: one by one, as slots free up, each would be a statement. */
   function giveBackWaiting(): void {
-    calls.clearQueue();
+    slots.clear();
     for (const one of inHand.values()) {
       if (!one.isWaiting) continue;
       one.isWaiting = false;
@@ -243,8 +250,8 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     start,
     room(promised, isUneven = false) {
       if (bytesInHand > MAX_BYTES_IN_HAND) return 0;
-      const idle = options.concurrency - calls.activeCount;
-      const coming = calls.pendingCount + promised;
+      const idle = options.concurrency - slots.taken();
+      const coming = slots.waiting() + promised;
       const soon = isUneven ? 0 : ahead.most();
       // A claim that brings a hundred costs little more than one that brings one.
       return coming > idle + soon / 2 ? 0 : idle + soon - coming;

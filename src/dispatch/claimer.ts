@@ -104,7 +104,7 @@ export function createClaimer(options: ClaimerOptions): Claimer {
     isPumpDue = false;
     if (isStopped || isPaused) return;
     const flowSeconds = feedFlows();
-    if ((turns.isEmpty() && forced.size === 0) || !ownership.isCertain()) return;
+    if ((turns.isIdle() && forced.size === 0) || !ownership.isCertain()) return;
     for (const [shard, plans] of planForced()) send(shard, plans);
     for (const [shard, plans] of planClaims(flowSeconds)) send(shard, plans);
   }

@@ -9,6 +9,7 @@ import {
 import { projectIssuer } from '../protocol/token.ts';
 import { ContentError, type DataKey } from '../store/content-seal.ts';
 import type { Keyring } from '../store/keyring.ts';
+import { type CallTarget, callTarget } from './call-target.ts';
 import type { DatabaseClock } from './database-clock.ts';
 import type { Poster } from './post.ts';
 import { requestHeaders } from './request.ts';
@@ -19,7 +20,8 @@ import { webhookId } from './webhook.ts';
 export interface DeliverParts {
   poster: Poster;
   keyring: Keyring;
-  signerOf: (project: string) => Promise<Signer>;
+  /** At once where it is known. */
+  signerOf: (project: string) => Signer | Promise<Signer>;
   clock: DatabaseClock;
   monotonic: () => number;
   publicUrl: string;
@@ -31,8 +33,7 @@ export interface PreparedCall {
   task: OpenTask;
   /** What its row is encrypted with; null where it is not. */
   dataKey: DataKey | null;
-  /** The target, without fragment. */
-  url: URL;
+  target: CallTarget;
   token: Promise<string>;
   /** Headers of its Standard Webhooks signatures; null where the queue has no secrets. */
   webhook: Promise<Record<string, string>> | null;
@@ -47,11 +48,10 @@ export function prepareCall(
   task: ClaimedTask,
   queue: QueueRecord,
 ): PreparedCall | Promise<PreparedCall> | null {
-  const url = URL.parse(task.url);
-  if (task.isExpired || url === null) return null;
-  url.hash = '';
-  if (isOpen(task)) return signCall(parts, task, queue, url);
-  const call = openCall(parts, task, queue, url);
+  const target = callTarget(task.url);
+  if (task.isExpired || target === null) return null;
+  if (isOpen(task)) return signCall(parts, task, queue, target);
+  const call = openCall(parts, task, queue, target);
   // Whoever calls waits for it and sees it fail.
   call.catch(() => undefined);
   return call;
@@ -65,46 +65,47 @@ async function openCall(
   parts: DeliverParts,
   task: ClaimedTask,
   queue: QueueRecord,
-  url: URL,
+  target: CallTarget,
 ): Promise<PreparedCall> {
   const dataKey = await parts.keyring.get(queue.project, task.seal!.dataKey);
-  return { ...signCall(parts, openTask(dataKey, task), queue, url), dataKey };
+  return { ...signCall(parts, openTask(dataKey, task), queue, target), dataKey };
 }
 
 function signCall(
   { signerOf, clock, publicUrl }: DeliverParts,
   task: OpenTask,
   queue: QueueRecord,
-  url: URL,
+  target: CallTarget,
 ): PreparedCall {
   const claims = {
     issuer: projectIssuer(publicUrl, queue.project),
-    audience: queue.settings.audience ?? url.origin,
+    audience: queue.settings.audience ?? target.origin,
     queue: queue.name,
     taskId: task.taskId,
     leaseId: task.leaseId,
     method: task.method,
-    url: url.href,
+    url: target.href,
     body: task.body,
     issuedAt: Math.floor(clock.now() / 1000),
   };
   const signer = signerOf(queue.project);
-  const token = signer.then((each) => each.sign(claims));
+  const token =
+    signer instanceof Promise ? signer.then((each) => each.sign(claims)) : signer.sign(claims);
   // Whoever calls waits for it and sees it fail; one that is given back is not called.
   token.catch(() => undefined);
   const webhook = signWebhook(signer, task, queue, claims.issuedAt);
-  return { task, dataKey: null, url, token, webhook };
+  return { task, dataKey: null, target, token, webhook };
 }
 
 function signWebhook(
-  signer: Promise<Signer>,
+  signer: Signer | Promise<Signer>,
   { taskId, step, body }: ClaimedTask,
   { webhookSecrets }: QueueRecord,
   timestamp: number,
 ): Promise<Record<string, string>> | null {
   if (webhookSecrets.length === 0) return null;
   const message = { id: webhookId(taskId, step), timestamp, body };
-  const headers = signer.then((each) => each.signWebhook(webhookSecrets, message));
+  const headers = Promise.resolve(signer).then((each) => each.signWebhook(webhookSecrets, message));
   headers.catch(() => undefined);
   return headers;
 }
@@ -128,7 +129,7 @@ export async function deliver(
   const retry = resolveRetry(queue.settings.retry, task.retry);
   const answer = await parts.poster.post({
     project: queue.project,
-    url: call.url,
+    target: call.target,
     method: task.method,
     headers: requestHeaders(call.task, queue, retry, token, webhook),
     body: call.task.body,

@@ -26,7 +26,7 @@ export interface DispatcherOptions {
   targetRules: TargetRules;
   proxy: string | null;
   ca: string | null;
-  signerOf: (project: string) => Promise<Signer>;
+  signerOf: (project: string) => Signer | Promise<Signer>;
   /** Opens what tasks carry, where their project encrypts. */
   keyring: Keyring;
   log: Log;

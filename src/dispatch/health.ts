@@ -16,6 +16,7 @@ import {
   type Slowdown,
 } from '../policy/slowdown.ts';
 import type { OwnersStatus } from '../store/queue-status.ts';
+import { callTarget } from './call-target.ts';
 import { changeRateShare, type QueueState } from './queue-state.ts';
 
 /** Whether a call may begin. What is not postponed has to come back by `note`. */
@@ -76,8 +77,11 @@ export function createHealth(options: HealthOptions): Health {
   let isStopped = false;
 
   function healthOf(state: QueueState): QueueHealth {
-    const health = known.get(state) ?? createQueueHealth();
-    known.set(state, health);
+    let health = known.get(state);
+    if (health === undefined) {
+      health = createQueueHealth();
+      known.set(state, health);
+    }
     return health;
   }
 
@@ -87,7 +91,7 @@ export function createHealth(options: HealthOptions): Health {
       dropBreakers(state, health);
       return { kind: 'call', breaker: null, isProbe: false };
     }
-    const breaker = breakerOf(health, URL.parse(url)?.origin ?? url);
+    const breaker = breakerOf(health, callTarget(url)?.origin ?? url);
     const answer = isForced ? 'go' : mayCall(breaker, monotonic());
     updateHold(state, health);
     if (typeof answer === 'string') return { kind: 'call', breaker, isProbe: answer === 'probe' };
@@ -210,6 +214,7 @@ function createQueueHealth(): QueueHealth {
 /** Each call moves its origin to the end, so that the first is the one to forget. */
 function breakerOf({ breakers, holder }: QueueHealth, origin: string): Breaker {
   const breaker = breakers.get(origin) ?? createBreaker();
+  if (breakers.size === 1 && breakers.has(origin)) return breaker;
   breakers.delete(origin);
   breakers.set(origin, breaker);
   if (breakers.size > MAX_ORIGINS) {

@@ -3,12 +3,13 @@ import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici
 import type { Answer } from '../policy/settlement.ts';
 import { LIMIT } from '../protocol/limits.ts';
 import { createAnswerHandler } from './answer-handler.ts';
+import type { CallTarget } from './call-target.ts';
 import type { TargetGuard } from './guard.ts';
 import { createGuardedConnector } from './guarded-connector.ts';
 
 export interface PostRequest {
   project: string;
-  url: URL;
+  target: CallTarget;
   method: string;
   headers: Record<string, string>;
   body: Uint8Array;
@@ -55,7 +56,7 @@ export function createPoster(options: PosterOptions): Poster {
     post(request) {
       return call(() => {
         // A proxy resolves names by itself, so of its targets only a literal can be checked here.
-        if (options.proxy) options.guard.checkLiteral(request.url);
+        if (options.proxy) options.guard.checkLiteral(request.target.url);
         return agentOf(request.project);
       }, request);
     },
@@ -108,11 +109,10 @@ function call(findAgent: () => Dispatcher, request: PostRequest): Promise<Answer
   return new Promise((resolve) => {
     const handler = createAnswerHandler(request, resolve);
     try {
-      const { url } = request;
       findAgent().dispatch(
         {
-          origin: url.origin,
-          path: url.pathname + url.search,
+          origin: request.target.origin,
+          path: request.target.path,
           method: request.method as Dispatcher.HttpMethod,
           headers: request.headers,
           body: request.body.length === 0 && isBodiless(request.method) ? null : request.body,

@@ -62,9 +62,9 @@ export function createSigner(
 
   const header = encode({ alg: algorithm, typ: 'JWT', kid });
   return {
-    async sign(attempt) {
+    sign(attempt) {
       const input = `${header}.${encode(claimsOf(attempt))}`;
-      return `${input}.${await thread.sign(input, algorithm, privateKey)}`;
+      return thread.sign(input, algorithm, privateKey).then((signature) => `${input}.${signature}`);
     },
     signWebhook: (secrets, message) => webhookHeaders(secrets.map(open), message),
   };

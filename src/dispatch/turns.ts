@@ -8,7 +8,8 @@ export interface Turns {
   /** Takes it out when there is nothing more to claim; never in, for it may be forgotten by now. */
   review(state: QueueState): void;
   forget(state: QueueState): void;
-  isEmpty(): boolean;
+  /** True when no queue wants to be claimed from, or only such whose shards can't be claimed from now. */
+  isIdle(): boolean;
   /** True while queues of different weights wait for their turns. */
   isUneven(): boolean;
   /** Whose turn it is, and the slots for each that gets some. `shards` = claims that may be sent. */
@@ -138,7 +139,7 @@ export function createTurns(options: {
       remove(state);
       sharing.forget(state);
     },
-    isEmpty: () => count === 0,
+    isIdle: () => ![...shards.keys()].some(options.canClaim),
     isUneven: () => weights.size > 1,
     take(slots, claims, nowMs) {
       const turn = nextTurn(claims, nowMs);

@@ -62,7 +62,7 @@ describe('prepareCall()', () => {
     const call = await prepareCall(parts, taskTo('/work?a=1#part'), queueRecord({ name: 'mail' }));
     expect(await call!.token).toBe('TOKEN');
     expect(call!.webhook).toBeNull();
-    expect(call!.url.href).toBe(`${target.url}/work?a=1`);
+    expect(call!.target.href).toBe(`${target.url}/work?a=1`);
     expect(signed).toEqual([
       {
         issuer: 'https://errand.example',

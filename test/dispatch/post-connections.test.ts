@@ -3,6 +3,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { describe, expect, test } from 'vitest';
+import { callTarget } from '../../src/dispatch/call-target.ts';
 import { createTargetGuard } from '../../src/dispatch/guard.ts';
 import { createPoster } from '../../src/dispatch/post.ts';
 import type { Responded } from '../../src/policy/answer.ts';
@@ -56,8 +57,12 @@ describe('post() and connections', () => {
       connections: 8,
     });
     const request = { project: 'default', method: 'POST', headers: {}, body: Buffer.alloc(0) };
-    await poster.post({ ...request, url: new URL(worker.url), deadlineMs: 60_000 });
-    const hanging = poster.post({ ...request, url: new URL(silent.url), deadlineMs: 60_000 });
+    await poster.post({ ...request, target: callTarget(worker.url)!, deadlineMs: 60_000 });
+    const hanging = poster.post({
+      ...request,
+      target: callTarget(silent.url)!,
+      deadlineMs: 60_000,
+    });
     await until(() => silent.open() === 1);
     await poster.close();
     expect(await hanging).toMatchObject({ outcome: 'unreachable' });

@@ -1,5 +1,6 @@
 import type { AddressInfo, Server } from 'node:net';
 import { afterEach } from 'vitest';
+import { callTarget } from '../../src/dispatch/call-target.ts';
 import { createTargetGuard } from '../../src/dispatch/guard.ts';
 import { createPoster, type PosterOptions, type PostRequest } from '../../src/dispatch/post.ts';
 import type { Answer } from '../../src/policy/answer.ts';
@@ -19,7 +20,7 @@ export function startPoster(options: Partial<PosterOptions> = {}) {
   return (url: string, request: Partial<PostRequest> = {}) =>
     poster.post({
       project: 'default',
-      url: new URL(url),
+      target: callTarget(url)!,
       method: 'POST',
       headers: {},
       body: Buffer.from('payload'),

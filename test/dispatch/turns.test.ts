@@ -28,6 +28,14 @@ function startTurns(count: number, canClaim: (shard: number) => boolean = () => 
 const shardsOf = (turn: QueueState[]) => new Set(turn.map(({ record }) => record.shard));
 
 describe('turns', () => {
+  test('are idle while nothing is hungry, or only on shards that can not be claimed from', () => {
+    let claimable = [2];
+    const { turns } = startTurns(2, (shard) => claimable.includes(shard));
+    expect(turns.isIdle()).toBe(true);
+    claimable = [1, 2];
+    expect(turns.isIdle()).toBe(false);
+  });
+
   test('queues on few shards are all in each turn, in the order in which they came', () => {
     const { turns, states } = startTurns(3);
     expect(turns.take(100, 3, 0).turn).toEqual(states);
@@ -91,7 +99,7 @@ describe('turns', () => {
       }
       expect(seen).toEqual(new Set(states.slice(3)));
       for (const state of states.slice(3)) turns.forget(state);
-      expect(turns.isEmpty()).toBe(true);
+      expect(turns.isIdle()).toBe(true);
     },
   );
 });
