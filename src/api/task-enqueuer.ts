@@ -32,7 +32,7 @@ export function createEnqueuer(database: Database, reserve: Reserve = () => null
   const refusalOfWaiting = (error: unknown) => (isUnanswered(error) ? behindUnanswered() : null);
   const plain = createBatcher({
     maxItems: 24,
-    maxInFlight: 3,
+    maxInFlight: 2,
     run: createReservedSend(database, send, reserve),
     refusalOfWaiting,
   });

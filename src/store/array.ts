@@ -22,9 +22,7 @@ export type ArrayType = keyof typeof ARRAY_OID;
  * it knows array types only by asking the server, which `connect` forbids.
  */
 export function array(sql: Sql, type: ArrayType, values: readonly unknown[]) {
-  let text = '';
-  for (const value of values) text += `${text === '' ? '' : ','}${element(value)}`;
-  return sql.typed(`{${text}}` as never, ARRAY_OID[type]);
+  return sql.typed(`{${values.map(element).join(',')}}` as never, ARRAY_OID[type]);
 }
 
 /**

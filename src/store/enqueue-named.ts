@@ -100,7 +100,7 @@ async function insertFree(sql: Sql, tasks: readonly NewTask[]): Promise<Map<numb
         else errand.refuse('name-taken')
       end
     ),
-    ${insertTasks(sql, sql`accepted`)}
+    ${insertTasks(sql, tasks, sql`accepted`)}
     ${selectCreated(sql, sql`accepted`)}
   `;
   return new Map(rows.map((row) => [Number(row.ord) - 1, created(row)]));

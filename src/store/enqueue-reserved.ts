@@ -8,6 +8,7 @@ import {
   freshTasks,
   insertTasks,
   type NewTask,
+  selectCreated,
 } from './enqueue.ts';
 
 /** A task of which its owner gave its word, or null, that it may be dispatched at once. */
@@ -66,7 +67,7 @@ export async function enqueueReservedTasks(
       ) q
     ),
     first as materialized (
-      select o.*, gen_random_uuid() as lease_id, nextval('errand.task_seq') as seq
+      select o.*, gen_random_uuid() as lease_id
       from (
         select f.*, g.claim, g.epoch, now() + make_interval(
             secs => coalesce(f.deadline_ms / 1000.0, g.deadline) + g.margin) as expires_at
@@ -85,7 +86,6 @@ export async function enqueueReservedTasks(
           where r.shard = f.shard and r.queue = f.queue and r.rank = f.rank and r.seq > g.after
           order by r.seq limit 1
         ) is null
-        order by f.ord
       ) o
     ),
     leased as (
@@ -98,10 +98,8 @@ export async function enqueueReservedTasks(
     rest as materialized (
       select * from fresh f where not exists (select from first x where x.ord = f.ord)
     ),
-    ${insertTasks(sql, sql`fresh`, sql`rest`)}
-    select f.ord, f.id, f.created_at, f.scheduled_at, coalesce(r.seq, x.seq) as seq, x.lease_id,
-      greatest(0, extract(epoch from f.scheduled_at - now()))::double precision as due_in
-    from fresh f left join ready r on r.task = f.id left join first x on x.ord = f.ord
+    ${insertTasks(sql, tasks, sql`fresh`, sql`rest`)}
+    select f.*, x.lease_id from (${selectCreated(sql, sql`fresh`)}) f left join first x on x.ord = f.ord
     order by f.ord
   `;
   return rows.map((row, index) => ({

@@ -32,6 +32,8 @@ interface SettledRow {
  * from that same row as it was last committed, so that neither can miss the other; a retry of a task
  * that a purge has passed ends as cancelled. Safe to repeat: a second call finds nothing to do.
  *
+ * A room that nothing goes to is not in the statement: to open one costs more than to write to it.
+ *
  * The leases are looked up one by one (the limit keeps the planner from joining), locked, and deleted
  * by key: with statistics from an idle moment a plain join read every lease of the shard, and every
  * dead one. Nor are two CTEs joined: a generic plan takes an array for ten rows and chooses a nested
@@ -43,13 +45,17 @@ export async function settleTasks(
   settlements: readonly Settlement[],
 ): Promise<Settled> {
   const leaseIds = new Set(settlements.map(({ leaseId }) => leaseId));
+  const hasNames = settlements.some(({ name }) => name !== null);
+  const goesOn = settlements.some(
+    ({ decision: { kind } }) => kind === 'retry' || kind === 'continue',
+  );
   const rows = await sql<SettledRow[]>`
-    with done as materialized (${decisionRows(sql, settlements)}),
-    held as materialized (
-      select l.*, d.kind as decision, d.reason as told, d.delay, d.outcome, d.status, d.error,
-        d.duration_ms, d.output, d.output_type, d.output_name, d.is_truncated, d.progress,
+    with verdict as materialized (
+      select l.*, k.kind, d.reason, now() + make_interval(secs => d.delay) as due_at, d.outcome,
+        d.status, d.error, d.duration_ms, d.output, d.output_type, d.output_name, d.is_truncated, d.progress,
         d.next_body, d.next_url, d.next_headers, d.drops_authorization, d.name, d.retention, d.name_retention
-      from done d cross join lateral (
+      from (${decisionRows(sql, settlements)}) d
+      cross join lateral (
         select l.task, l.lease_id, l.queue, l.rank, l.step, l.attempt, l.dispatcher, l.started_at,
           coalesce(l.first_attempt_at, l.started_at) as first_attempt_at,
           l.cancel_requested_at is not null as is_cancelled
@@ -57,21 +63,16 @@ export async function settleTasks(
         where l.shard = ${shard} and l.task = d.task and l.lease_id = d.lease_id
         limit 1 for update
       ) l
+      cross join lateral (
+        select case when is_cancelled then 'cancel'
+          when d.kind in ('retry', 'continue')
+            and l.task < (select q.purged_before from errand.queue q where q.id = l.queue) then 'cancel'
+          else d.kind end as kind
+      ) k
     ),
     gone as (
       delete from errand.lease
-      where shard = ${shard} and task = any(array(select task from held))
-    ),
-    verdict as materialized (
-      select g.*, now() + make_interval(secs => g.delay) as due_at,
-        case when is_cancelled or is_purged then 'cancel' else decision end as kind,
-        case when is_cancelled then 'cancelled while it was dispatched'
-          when is_purged then 'purged with its queue' else told end as reason
-      from held g join errand.queue q on q.id = g.queue
-      cross join lateral (
-        select decision in ('retry', 'continue') and coalesce(g.task < q.purged_before, false)
-          as is_purged
-      ) p
+      where shard = ${shard} and task = any(array(select task from verdict))
     ),
     logged as (
       insert into errand.attempt (shard, task, lease_id, step, attempt, dispatcher, outcome, settlement,
@@ -88,16 +89,44 @@ export async function settleTasks(
       select ${shard}, task, queue,
         case kind when 'succeed' then 'succeeded' when 'fail' then 'failed' else 'cancelled'
           end::errand.final_state,
-        step, attempt - (outcome is null)::integer, first_attempt_at, now(), status, reason, output,
+        step, attempt - (outcome is null)::integer, first_attempt_at, now(), status,
+        case when kind <> 'cancel' then reason when is_cancelled then 'cancelled while it was dispatched'
+          else 'purged with its queue' end, output,
         output_type, output_name, is_truncated, progress, now() + make_interval(secs => retention)
       from verdict where kind in ('succeed', 'fail', 'cancel')
-    ),
+    )
+    ${hasNames ? freeNames(sql, shard) : sql``}
+    ${goesOn ? goOn(sql, shard) : sql``}
+    select null::integer as settled, lease_id, queue, rank, null::bigint as seq,
+      case when kind = 'retry' or (kind = 'continue' and due_at > now())
+        then extract(epoch from due_at - now())::double precision end as due_in
+    from verdict
+    where kind in ('retry', 'continue') or (select count(*) from verdict) < ${leaseIds.size}
+    ${goesOn ? sql`union all select null, null, queue, rank, seq, 0 from ready` : sql``}
+    union all
+    select count(*)::integer, null, null, null, null, null from verdict
+  `;
+  // Mostly all of them were: only of a batch with others are the lease ids told.
+  const areAll = rows.at(-1)!.settled === leaseIds.size;
+  return {
+    leaseIds: areAll ? leaseIds : new Set(rows.flatMap((row) => row.lease_id ?? [])),
+    wakeUps: rows.flatMap((row) => wakeUp(shard, row)),
+  };
+}
+
+function freeNames(sql: Sql, shard: number) {
+  return sql`,
     freed as (
       update errand.task_name n set free_from = now() + make_interval(secs => v.name_retention)
       from verdict v
       where v.kind in ('succeed', 'fail', 'cancel') and v.name is not null
         and n.shard = ${shard} and n.queue = v.queue and n.name = v.name and n.task = v.task
-    ),
+    )`;
+}
+
+/** Retries, and next steps. The step before is looked up one by one, too. */
+function goOn(sql: Sql, shard: number) {
+  return sql`,
     next_step as (
       insert into errand.task (
         shard, id, step, queue, rank, url, method, headers, content_type, body, name, flow_key, retry,
@@ -109,7 +138,10 @@ export async function settleTasks(
         t.content_type, v.next_body, t.name, t.flow_key, t.retry, t.dispatch_deadline_ms,
         t.retention_seconds, t.expire_at, v.due_at, t.owner, t.labels,
         coalesce(v.progress, t.progress), t.created_at, t.data_key
-      from verdict v join errand.task t on t.shard = ${shard} and t.id = v.task and t.step = v.step
+      from verdict v cross join lateral (
+        select t.* from errand.task t
+        where t.shard = ${shard} and t.id = v.task and t.step = v.step limit 1
+      ) t
       where v.kind = 'continue'
     ),
     ready as (
@@ -127,23 +159,7 @@ export async function settleTasks(
         case when kind = 'retry' then first_attempt_at end,
         case when kind = 'retry' then status end
       from verdict where kind = 'retry' or (kind = 'continue' and due_at > now())
-    )
-    select null::integer as settled, lease_id, queue, rank, null::bigint as seq,
-      case when kind = 'retry' or (kind = 'continue' and due_at > now())
-        then extract(epoch from due_at - now())::double precision end as due_in
-    from verdict
-    where kind in ('retry', 'continue') or (select count(*) from held) < ${leaseIds.size}
-    union all
-    select null, null, queue, rank, seq, 0 from ready
-    union all
-    select count(*)::integer, null, null, null, null, null from held
-  `;
-  // Mostly all of them were: only of a batch with others are the lease ids told.
-  const areAll = rows.at(-1)!.settled === leaseIds.size;
-  return {
-    leaseIds: areAll ? leaseIds : new Set(rows.flatMap((row) => row.lease_id ?? [])),
-    wakeUps: rows.flatMap((row) => wakeUp(shard, row)),
-  };
+    )`;
 }
 
 /** Header names keep the case they were given in, so the one to drop is looked for in any. */
