@@ -8,9 +8,9 @@ import { endProcess, freePort, lastLines } from '../../examples/demo/service.ts'
 import { createClient, type ErrandClient } from '../../src/client/index.ts';
 import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 import { connect, type Sql } from '../../src/store/database.ts';
+import { PROGRAM } from '../program.ts';
 import { monotonicMs, type Sighting } from './sighting.ts';
 
-const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
 const READY_WITHIN_MS = 60_000;
 
 /** One database, one API process and any number of dispatchers, each a process of its own. */

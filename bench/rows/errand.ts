@@ -6,6 +6,7 @@ import { createService, freePort } from '../../examples/demo/service.ts';
 import { createClient, type ErrandClient } from '../../src/client/index.ts';
 import { type Remote, startChild } from '../child.ts';
 import type { LoadSettings, LoadVerbs } from '../load-client.ts';
+import { PROGRAM } from '../program.ts';
 import type { RowVerbs } from '../row.ts';
 import type { Target } from '../start.ts';
 import { QUEUE } from '../work.ts';
@@ -40,7 +41,7 @@ export async function startErrand(
   cleanup: Cleanup,
 ): Promise<ErrandRow> {
   await mkdir(folder, { mode: 0o755 });
-  const service = createService(folder, await freePort());
+  const service = createService(folder, await freePort(), PROGRAM);
   cleanup.add(service.stop);
   await service.start();
   const settings: LoadSettings = {

@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-const PROGRAM = join(import.meta.dirname, '../../src/cli/errand.ts');
+const SOURCE = join(import.meta.dirname, '../../src/cli/errand.ts');
 /** As `npm start` has it. */
 const MEMORY = ['--max-semi-space-size=16'];
 const READY_WITHIN_MS = 60_000;
@@ -27,7 +27,7 @@ export interface Service {
 }
 
 /** Keeps everything in `folder`. Nothing is started yet. */
-export function createService(folder: string, port: number): Service {
+export function createService(folder: string, port: number, program = SOURCE): Service {
   const url = `http://127.0.0.1:${port}`;
   const key = randomBytes(24).toString('base64url');
   const logFile = join(folder, 'service.log');
@@ -53,7 +53,7 @@ export function createService(folder: string, port: number): Service {
     logFile,
     pid: () => child?.pid,
     async start() {
-      child = spawnService(env, logFile);
+      child = spawnService(program, env, logFile);
       await waitUntilReady(url, child, logFile);
     },
     stop: () => end('SIGTERM'),
@@ -68,10 +68,10 @@ function strangersRemoved(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 }
 
 /** Detached, so that Ctrl-C reaches the demo alone, which then ends everything in its order. */
-function spawnService(env: NodeJS.ProcessEnv, logFile: string): ChildProcess {
+function spawnService(program: string, env: NodeJS.ProcessEnv, logFile: string): ChildProcess {
   const log = openSync(logFile, 'a');
   const stdio = ['ignore', log, log] as const;
-  const child = spawn(process.execPath, [...MEMORY, PROGRAM, 'dev'], {
+  const child = spawn(process.execPath, [...MEMORY, program, 'dev'], {
     env,
     stdio: [...stdio],
     detached: true,

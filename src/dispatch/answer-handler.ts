@@ -16,6 +16,9 @@ interface Controller {
   abort(reason: Error): void;
 }
 
+/** Most answers have no body. */
+const NOTHING: Buffer = Buffer.alloc(0);
+
 type Headers = Record<string, string | string[] | undefined>;
 
 /**
@@ -33,7 +36,7 @@ export function createAnswerHandler(
   let headers: Headers = {};
   let limit: number = LIMIT.outputBytes;
   let bytes = 0;
-  let kept = Buffer.alloc(0);
+  let kept = NOTHING;
   let isDone = false;
   const timer = setTimeout(passDeadline, Math.max(0, deadlineMs));
 
@@ -52,7 +55,7 @@ export function createAnswerHandler(
       retryAfter: header('retry-after'),
       contentType: header('content-type'),
       fileName: fileName(header('content-disposition')),
-      body: kept.subarray(0, Math.min(bytes, limit)),
+      body: bytes === 0 ? NOTHING : kept.subarray(0, Math.min(bytes, limit)),
       isTruncated: bytes > limit,
       bodyError,
     };
