@@ -21,8 +21,11 @@ export interface Enqueuer {
 
 type Send = (tasks: readonly NewTask[]) => Promise<(Enqueued | Error)[]>;
 
+/** Behind a statement in flight fewer tasks wait for its end. */
+const WORTHWHILE = 16;
+
 /**
- * Few statements carry many tasks: measured, three in flight with up to 24 tasks each gave the best
+ * Few statements carry many tasks: measured, two in flight with up to 24 tasks each gave the best
  * latency and throughput together. Tasks with a name or a key may have to wait for a stranger's
  * transaction, so they never share a statement with those that may not. The tasks of one request go one
  * statement after another: spread over several in flight they would lose their order.
@@ -33,6 +36,8 @@ export function createEnqueuer(database: Database, reserve: Reserve = () => null
   const plain = createBatcher({
     maxItems: 24,
     maxInFlight: 2,
+    worthwhile: WORTHWHILE,
+    bytesOf: ({ body }) => body.length,
     run: createReservedSend(database, send, reserve),
     refusalOfWaiting,
   });

@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { newTask } from '../support/new-task.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 
-/** Of single tasks in flight together: three statements with 24 each, of tasks with names and of those without. */
+/** Of single tasks in flight together: two statements with 24 each, three of tasks with names. */
 const IN_FLIGHT = 72;
 const TASKS = 300;
 

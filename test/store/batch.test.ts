@@ -53,6 +53,33 @@ describe('createBatcher()', () => {
     expect(await Promise.all(results)).toEqual([...'ABCDEFGH']);
   });
 
+  it('sends another beside one in flight only when enough wait, or that one is large', async () => {
+    const { add, statements } = batcher({
+      maxInFlight: 2,
+      worthwhile: 3,
+      bytesOf: (item) => item.length,
+    });
+    for (const item of 'abc') void add(item);
+    expect(sent(statements)).toEqual(['a']);
+    void add('d');
+    expect(sent(statements)).toEqual(['a', 'bcd']);
+    void add('e');
+    await answer(statements[0]);
+    expect(sent(statements)).toEqual(['a', 'bcd']);
+    await answer(statements[1]);
+    expect(sent(statements)).toEqual(['a', 'bcd', 'e']);
+    await answer(statements[2]);
+    const large = 'x'.repeat(100_000);
+    void add(large);
+    void add('f');
+    void add('g');
+    expect(sent(statements).slice(3)).toEqual([large, 'f']);
+    await answer(statements[3]);
+    expect(sent(statements).slice(4)).toEqual(['f']);
+    await answer(statements[4]);
+    expect(sent(statements).slice(5)).toEqual(['g']);
+  });
+
   it('bounds the bytes of a statement, but sends an item that is larger alone', async () => {
     const { add, statements } = batcher({ maxBytes: 4, bytesOf: (item) => item.length });
     const results = ['a', 'bb', 'cc', 'd', 'eeeee', 'f'].map(add);
