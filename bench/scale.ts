@@ -3,7 +3,7 @@
  * grows: backlog, history, queues, payload, dispatchers, and dead rows that nobody may remove. See
  * README.md.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeMachine, type Machine } from './machine.ts';
 import { measureBacklog } from './scale/backlog.ts';
@@ -68,10 +68,18 @@ function report({ series, everything, pinned }: Results): void {
   if (pinned !== undefined) console.log(renderPinned(pinned));
 }
 
+/** What was not measured stays as an earlier run has left it. */
 async function keep(results: Results, machine: Machine): Promise<void> {
   await mkdir(RESULTS, { recursive: true });
-  const text = JSON.stringify({ machine, options, ...results }, null, 2);
+  const kept: Results = await readResults();
+  const series = { ...kept.series, ...results.series };
+  const text = JSON.stringify({ ...kept, machine, options, ...results, series }, null, 2);
   await writeFile(join(RESULTS, 'scale.json'), `${text}\n`);
-  await writeFile(join(RESULTS, 'scale.svg'), `${drawSeries(Object.values(results.series))}\n`);
+  await writeFile(join(RESULTS, 'scale.svg'), `${drawSeries(Object.values(series))}\n`);
   console.log(`\nwritten to ${join(RESULTS, 'scale.json')} and scale.svg`);
+}
+
+async function readResults(): Promise<Results> {
+  const text = await readFile(join(RESULTS, 'scale.json'), 'utf8').catch(() => '{"series":{}}');
+  return JSON.parse(text) as Results;
 }
