@@ -2,7 +2,7 @@
 import { measureDrain } from './figures/drain.ts';
 import { runBench } from './run.ts';
 
-const TASKS = 15_000;
+const TASKS = 30_000;
 const ROUNDS = 3;
 const LEAST = 1;
 

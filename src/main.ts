@@ -40,6 +40,7 @@ export interface Errand {
 /** Connections of each pool: a slow query of one must not make the other wait. */
 const API_CONNECTIONS = 10;
 const DISPATCH_CONNECTIONS = 8;
+const HEARTBEAT_CONNECTIONS = 2;
 /** Each process makes the coming days' partitions, so that none depends on another's housekeeping. */
 const PARTITIONS_EVERY_MS = 6 * 3_600_000;
 
@@ -178,8 +179,13 @@ export async function startDispatcher(
   const vault = createVault(config.masterKeys);
   const signingThread = createSigningThread();
   stack.defer(() => signingThread.close());
+  // The embedded database is guarded by its data dir: who holds it is alone, and nobody takes it for dead.
+  const isSole = config.databaseUrl === null;
   const dispatcher = createDispatcher({
     database,
+    heartbeats: isSole
+      ? undefined
+      : open(databaseUrl, 'errand heartbeat', HEARTBEAT_CONNECTIONS, stack),
     ...limits,
     pool: config.pool,
     strategy: config.strategy,
@@ -188,8 +194,7 @@ export async function startDispatcher(
     publicUrl,
     concurrency: config.concurrency,
     takeoverMs: config.takeoverSeconds * 1000,
-    // The embedded database is guarded by its data dir: who holds it is alone.
-    isSole: config.databaseUrl === null,
+    isSole,
     targetRules: targetRulesOf(config, databaseUrl, port),
     proxy: config.targetProxy,
     ca: config.targetCa,

@@ -142,6 +142,7 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     const admission = options.health.admit(state, task.url, claim.isForced);
     if (admission.kind === 'postpone') return putOff(one, admission.delaySeconds);
     const settlement = await call(one);
+    // It stays in hand until it is settled, its token and what hangs on it need not.
     one.call = null;
     if (settlement === 'locked') {
       options.health.note(state, admission, null);

@@ -9,6 +9,11 @@ import type { SharingStrategy } from './slot-sharing.ts';
 /** What main hands to a dispatcher. */
 export interface DispatcherOptions {
   database: Database;
+  /**
+   * For ownership alone, so that no heartbeat waits behind slow statements, or for connections that are lost with all
+   * others: who is silent for too long is taken for dead. Default: `database`.
+   */
+  heartbeats?: Database | undefined;
   pool: string;
   host: string;
   pid: number;

@@ -114,6 +114,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   });
   const ownership = createOwnership({
     ...options,
+    database: options.heartbeats ?? database,
     clock,
     monotonic,
     prepare: inheritances.prepare,
