@@ -67,26 +67,23 @@ export async function enqueueReservedTasks(
       ) q
     ),
     first as materialized (
-      select o.*, gen_random_uuid() as lease_id
-      from (
-        select f.*, g.claim, g.epoch, now() + make_interval(
-            secs => coalesce(f.deadline_ms / 1000.0, g.deadline) + g.margin) as expires_at
-        from unnest(
-          ${column('integer', (g) => g.ord)}, ${column('bigint', (g) => g.claim)},
-          ${column('bigint', (g) => g.epoch)}, ${column('bigint', (g) => g.version)},
-          ${column('bigint', (g) => g.afterSeq)},
-          ${column('float', (g) => g.dispatchDeadlineSeconds)},
-          ${column('float', (g) => g.leaseMarginSeconds)}
-        ) as g(ord, claim, epoch, version, after, deadline, margin)
-        join fresh f on f.ord = g.ord and f.scheduled_at <= now()
-        join owned o on o.shard = f.shard and o.epoch = g.epoch
-        join open q on q.id = f.queue and q.version = g.version
-        where (
-          select r.seq from errand.ready r
-          where r.shard = f.shard and r.queue = f.queue and r.rank = f.rank and r.seq > g.after
-          order by r.seq limit 1
-        ) is null
-      ) o
+      select f.*, g.claim, g.epoch, gen_random_uuid() as lease_id, now() + make_interval(
+          secs => coalesce(f.deadline_ms / 1000.0, g.deadline) + g.margin) as expires_at
+      from unnest(
+        ${column('integer', (g) => g.ord)}, ${column('bigint', (g) => g.claim)},
+        ${column('bigint', (g) => g.epoch)}, ${column('bigint', (g) => g.version)},
+        ${column('bigint', (g) => g.afterSeq)},
+        ${column('float', (g) => g.dispatchDeadlineSeconds)},
+        ${column('float', (g) => g.leaseMarginSeconds)}
+      ) as g(ord, claim, epoch, version, after, deadline, margin)
+      join fresh f on f.ord = g.ord and f.scheduled_at <= now()
+      join owned o on o.shard = f.shard and o.epoch = g.epoch
+      join open q on q.id = f.queue and q.version = g.version
+      where (
+        select r.seq from errand.ready r
+        where r.shard = f.shard and r.queue = f.queue and r.rank = f.rank and r.seq > g.after
+        order by r.seq limit 1
+      ) is null
     ),
     leased as (
       insert into errand.lease (shard, task, lease_id, dispatcher, claim, epoch, queue, flow_key, rank,

@@ -136,7 +136,6 @@ function insertScheduled(sql: Sql, source: ReturnType<Sql>) {
 }
 
 /** What was inserted, in the order of `source`: that of the batch. */
-
 export function selectCreated(sql: Sql, source: ReturnType<Sql>) {
   return sql`
     select ord, id, created_at, scheduled_at, case when scheduled_at <= now() then seq end as seq,

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Database } from '../../src/store/database.ts';
+import { StoreError } from '../../src/store/errors.ts';
 import { verifyRooms } from '../../src/store/verify.ts';
 import { type Bench, startBench } from '../support/dispatcher.ts';
 import { startTarget, type Target } from '../support/target.ts';
@@ -218,6 +220,34 @@ describe('dispatcher', () => {
     expect(target.arrivals.map(({ path }) => path)).toEqual(['/other']);
     await setPaused(false);
     await finished(first!);
+  });
+
+  test('beats on while its other statements find no connection', async () => {
+    let isAway = false;
+    const database: Database = {
+      async run(verb, options) {
+        if (isAway) throw new StoreError('database-unavailable', 'There was no connection');
+        return bench.database.run(verb, options);
+      },
+      close: async () => {},
+    };
+    await bench.startDispatcher({
+      database,
+      heartbeats: bench.database,
+      pool: 'beating',
+      takeoverMs: 1_000,
+    });
+    const beats = () =>
+      bench.database.run(async (sql) => {
+        const [row] = await sql<{ id: number; heartbeat: number }[]>`
+          select id, heartbeat::integer from errand.dispatcher where pool = 'beating'`;
+        return row!;
+      });
+    const { id, heartbeat } = await beats();
+    isAway = true;
+    await until(async () => (await beats()).heartbeat >= heartbeat + 3);
+    isAway = false;
+    expect((await beats()).id).toBe(id);
   });
 
   test('2,000 tasks are dispatched once each, none is lost, and the rooms are clean', async () => {
