@@ -123,6 +123,11 @@ async function take(world: World, step: Step): Promise<void> {
   }
 }
 
+const PARKED_AT_THE_END: [Step, Step][] = [
+  [{ verb: 'claim', limit: 1 }, { verb: 'promote' }],
+  [{ verb: 'park', leases: [0] }, { verb: 'promote' }],
+];
+
 describe('claim, settle, release, park, promote and cancel in any order, two at once', () => {
   it('leave each task in one room, and settle each lease once at most', async () => {
     const pairs = fc.array(fc.tuple(step, step), { minLength: 5, maxLength: 20 });
@@ -141,7 +146,8 @@ describe('claim, settle, release, park, promote and cancel in any order, two at 
           for (const room of await roomsOf(database.sql, task)) ends.add(room);
         }
       }),
-      { numRuns: 60 },
+      // Chance alone leaves nothing parked at the end of any history once in a while.
+      { numRuns: 60, examples: [[PARKED_AT_THE_END]] },
     );
     const rooms = ['ready', 'parked', 'scheduled', 'lease', 'succeeded', 'failed', 'cancelled'];
     expect([...ends].sort()).toEqual(rooms.sort());
